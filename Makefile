@@ -1,0 +1,37 @@
+# Python 3.11 or 3.12 and make: nothing else is needed.
+BIN := .venv/bin
+STAMP := .venv/.made
+
+.PHONY: run setup test check bench lock wire clean
+
+run: setup            ## start everything, ask the recorded question, show where the time went
+	@$(BIN)/voxloop run $(if $(ONCE),--once,)
+
+setup: $(STAMP)       ## make .venv and .venv-triton from the locked requirements
+
+$(STAMP): requirements/main.txt requirements/triton.txt pyproject.toml setup.sh
+	@PYTHON="$(PYTHON)" sh setup.sh
+	@touch $@
+
+test: setup           ## every test, against the real engines
+	@$(BIN)/pytest
+
+check: setup          ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup          ## every benchmark of this tree
+	@$(BIN)/voxloop bench all
+
+lock: setup           ## resolve the requirements anew, with hashes and without an index address
+	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev --excludes requirements/main.excludes \
+	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/main.txt
+	$(BIN)/uv pip compile requirements/triton.in --excludes requirements/triton.excludes \
+	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/triton.txt
+
+wire: setup           ## generate shared/wire from proto/
+	@$(BIN)/python proto/generate.py
+
+clean:
+	rm -rf .venv .venv-triton .voxloop

@@ -1,0 +1,44 @@
+#!/bin/sh
+# Makes .venv (the product) and .venv-triton (the embedded tritonserver's Python, which needs numpy 1).
+# Called by make; PYTHON may name the interpreter.
+set -eu
+
+version_of() { # prints 3.11; nothing if the command does not run (a pyenv shim may exist and not work)
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true
+}
+
+chosen='' seen=''
+for candidate in ${PYTHON:-python3.11 python3.12 python3 python}; do
+    version=$(version_of "$candidate")
+    case $version in
+    3.11 | 3.12) chosen=$candidate && break ;;
+    ?*) seen="$seen $candidate is $version;" ;;
+    esac
+done
+if [ -z "$chosen" ]; then
+    echo "setup: Voxloop needs Python 3.11 or 3.12;${seen:- no Python was found.} Name one: make setup PYTHON=/path/to/python3.12" >&2
+    exit 1
+fi
+if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
+    echo "setup: the embedded tritonserver exists for Linux on x86-64 only; this is $(uname -s) on $(uname -m)." >&2
+    exit 1
+fi
+
+# An environment of another Python is made anew.
+for env in .venv .venv-triton; do
+    if [ -x $env/bin/python ] && ! $env/bin/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')"; then
+        rm -rf $env
+    fi
+    [ -x $env/bin/python ] || "$chosen" -m venv $env
+done
+if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt; then
+    echo "setup: pip could not install uv; is the package index reachable?" >&2
+    exit 1
+fi
+install() { # environment, lock file
+    .venv/bin/uv pip install --quiet --require-hashes --no-deps --python "$1/bin/python" -r "$2"
+}
+echo "setup: installing with Python $version"
+install .venv requirements/main.txt
+install .venv-triton requirements/triton.txt
+.venv/bin/uv pip install --quiet --no-deps --python .venv/bin/python --editable .

@@ -1,0 +1,1 @@
+"""What nova, sophia and aurora all need. Imports nothing of theirs."""

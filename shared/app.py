@@ -1,0 +1,91 @@
+"""The FastAPI app that every service starts from, and the process that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import grpc.aio
+import uvicorn
+import uvloop
+from fastapi import APIRouter, FastAPI
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from shared import channels, metrics, problems, process
+from shared.auth import ApiKeyInterceptor, ApiKeyMiddleware
+from shared.errors import StartupError
+from shared.health import Health
+from shared.settings import ServiceSettings
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+GRACE_S = 5.0
+"""How long running requests may take to end after SIGTERM."""
+
+
+def create_app(
+    title: str, settings: ServiceSettings, check: Health, routers: Iterable[APIRouter], lifespan: Lifespan
+) -> FastAPI:
+    app = FastAPI(title=f"Voxloop {title}", version="0.1.0", lifespan=lifespan)
+    problems.install(app)
+    for router in (check.router(), metrics.router, *routers):
+        app.include_router(router)
+    if settings.api_keys:
+        app.add_middleware(ApiKeyMiddleware, keys=settings.api_keys)
+    return app
+
+
+@asynccontextmanager
+async def grpc_server(
+    settings: ServiceSettings,
+    port: int,
+    add_services: Callable[[grpc.aio.Server], None],
+    names: Iterable[str],
+) -> AsyncIterator[int]:
+    """A gRPC server with standard health beside the HTTP app; yields the port that it got."""
+    interceptors = [ApiKeyInterceptor(settings.api_keys)] if settings.api_keys else []
+    server = grpc.aio.server(interceptors=interceptors, options=(*channels.OPTIONS, ("grpc.so_reuseport", 0)))
+    add_services(server)
+    servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    for name in ("", *names):
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        bound = server.add_insecure_port(f"{settings.host}:{port}")
+    except RuntimeError as error:
+        raise StartupError(f"gRPC port {port} cannot be bound ({error})") from None
+    await server.start()
+    try:
+        yield bound
+    finally:
+        await server.stop(GRACE_S)
+
+
+def configure_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+
+
+def serve(make_app: Callable[[], FastAPI], settings: ServiceSettings, name: str) -> None:
+    """Run until SIGTERM or Ctrl-C. The body of every `python -m services.<name>`."""
+    process.supervised()
+    configure_logging(settings.log_level)
+    process.ensure_port_free(settings.host, settings.http_port, name, f"{name.upper()}_HTTP_PORT")
+    config: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.http_port,
+        "log_config": None,
+        "access_log": False,
+        "timeout_graceful_shutdown": GRACE_S,
+        "ws": "websockets-sansio",
+        "ws_max_size": 1 << 20,
+    }
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        server = uvicorn.Server(uvicorn.Config(make_app(), **config))
+        runner.run(server.serve())
+    if not server.started:
+        raise SystemExit(1)

@@ -1,0 +1,75 @@
+"""Processes that end with their parent, and ports that say who holds them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from contextlib import closing
+
+import psutil
+
+from shared.errors import StartupError
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def die_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel to send `with_signal` when our parent ends, however it ends.
+
+    Survives exec, so a launcher may call it before it becomes another program. Elsewhere than on
+    Linux it does nothing.
+    """
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(with_signal), 0, 0, 0) != 0:
+        raise StartupError(f"prctl failed: {os.strerror(ctypes.get_errno())}")
+    if os.getppid() != parent:  # it ended between the two lines above
+        os.kill(os.getpid(), with_signal)
+
+
+def supervised() -> None:
+    """First line of every process that `voxloop up` starts."""
+    if os.environ.get("VOXLOOP_SUPERVISED") == "1":
+        die_with_parent()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that was free a moment ago; for tests and benchmarks."""
+    with closing(socket.socket()) as sock:
+        sock.bind((host, 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def ensure_port_free(host: str, port: int, wanted_by: str, setting: str) -> None:
+    """Raise StartupError that names the port, who holds it, and the setting that moves us."""
+    if port == 0:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family)) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except PermissionError:
+            raise StartupError(
+                f"port {port} for {wanted_by} needs root.", hint=f"Set {setting} to a port above 1023."
+            ) from None
+        except OSError as error:
+            raise StartupError(
+                f"port {port} for {wanted_by} is in use by {_holder(port)} ({error.strerror}).",
+                hint=f"End it, or set {setting} to another port.",
+            ) from None
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        pass
+    return "another process"

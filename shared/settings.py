@@ -1,0 +1,73 @@
+"""What the settings of every service have in common. Environment variables only, one prefix each."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Self, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.errors import SettingsError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A TCP port; 0 lets the system choose one."""
+
+Seconds = Annotated[float, Field(gt=0)]
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class ServiceSettings(BaseSettings):
+    """Base of NovaSettings, SophiaSettings, AuroraSettings."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    http_port: Port
+    log_level: str = "info"
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Accepted keys, separated by commas; a client sends one as `Authorization: Bearer …`."""
+    allow_anonymous: bool = False
+    """Serve a non-loopback address without keys. Only for networks that you trust entirely."""
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(key.strip() for key in value.split(",") if key.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _never_open_by_accident(self) -> Self:
+        if not is_loopback(self.host) and not self.api_keys and not self.allow_anonymous:
+            prefix = self.model_config.get("env_prefix", "")
+            raise ValueError(
+                f"host {self.host} is reachable from other machines but {prefix}API_KEYS is empty; "
+                f"set {prefix}API_KEYS, or {prefix}ALLOW_ANONYMOUS=1 if that is meant"
+            )
+        return self
+
+
+def load(settings: type[S]) -> S:
+    """Read the environment; a bad value becomes a SettingsError that names the variable."""
+    try:
+        return settings()
+    except ValidationError as error:
+        prefix = settings.model_config.get("env_prefix", "")
+        problems = "; ".join(
+            f"{prefix}{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            if item["loc"]
+            else item["msg"]
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError(f"bad settings: {problems}") from None

@@ -1,0 +1,19 @@
+"""Fixtures that every test may use. A test file mirrors the module that it specifies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MATERIAL = ROOT.parent / "shared"
+"""Real clips and captures that lie beside the checkout on the founders' machines; not in the project."""
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    folder = MATERIAL / "clips"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/clips beside this checkout")
+    return folder
