@@ -1,0 +1,116 @@
+"""Sound in, poses out: 16 kHz samples to ARKit-52 weights at 30 frames a second, streaming.
+
+    samples → log-mel at 100 Hz → articulators → smoothed as lips move → at 30 Hz → blendshapes
+
+A frame leaves as soon as the sound reaches about 60 ms past it (LOOKAHEAD and half a window). Frames do
+not depend on how the sound was cut into pieces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from embedded.face.articulation import HISTORY, LOOKAHEAD, articulate
+from embedded.face.blendshapes import ARTICULATORS, NAMES, Array, Times, speak
+from embedded.face.expression import Emotions, blink
+from embedded.face.features import BANDS, FLOOR, HOP, HOPS_PER_S, RATE, WINDOW, Level, LogMel
+
+FPS = 30
+EASE_S = 0.1
+"""Within this time of the last frame the mouth returns to neutral, as far as those frames are still here."""
+
+#                jaw  close round spread  fv  sibil tongue
+ATTACK = np.array([0.55, 0.85, 0.45, 0.45, 0.80, 0.70, 0.60], np.float32)
+RELEASE = np.array([0.40, 0.60, 0.30, 0.30, 0.55, 0.50, 0.40], np.float32)
+"""Share of the distance that an articulator moves in one hop: lips close faster than a jaw falls."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the caller does to the result: (52,) each, weight · multiplier + offset."""
+
+    multipliers: Array
+    offsets: Array
+    clamp: bool = True
+
+    @classmethod
+    def neutral(cls) -> Tuning:
+        return cls(np.ones(len(NAMES), np.float32), np.zeros(len(NAMES), np.float32))
+
+    def apply(self, weights: Array) -> Array:
+        tuned = weights * self.multipliers + self.offsets
+        return np.clip(tuned, 0.0, 1.0) if self.clamp else tuned
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Consecutive frames; `weights` is (n, 52) and the first of them is frame number `start`."""
+
+    start: int
+    weights: Array
+
+
+class FaceEngine:
+    def __init__(self, emotions: Emotions, tuning: Tuning) -> None:
+        self.emotions = emotions
+        self._tuning = tuning
+        self._mel = LogMel()
+        self._level = Level()
+        self._features: Array = np.full((HISTORY, BANDS), FLOOR, np.float32)
+        self._smoothed: Array = np.zeros(len(ARTICULATORS), np.float32)
+        self._track: Array = np.zeros((0, len(ARTICULATORS)), np.float32)
+        self._track_start = 0  # hop number of the first row of _track
+        self._next = 0  # number of the next frame
+
+    def feed(self, samples: Array) -> Frames:
+        """float32 at 16 kHz, -1 to 1. Costs some 3 ms for a second of sound: keep the pieces small."""
+        self._listen(samples)
+        newest_hop = self._track_start + len(self._track) - 1
+        ready = (2 * newest_hop + 1) * FPS // (2 * HOPS_PER_S) + 1  # hop i lies at (i + 0.5) · 10 ms
+        return self._take(max(self._next, ready))
+
+    def finish(self, total: int) -> Frames:
+        """The rest, up to `total` frames in all, with the mouth easing to neutral."""
+        self._listen(np.zeros(WINDOW + (LOOKAHEAD + 2) * HOP + RATE // FPS, np.float32))
+        return self._take(total, last=total - 1)
+
+    def _listen(self, samples: Array) -> None:
+        features = np.concatenate([self._features, self._level.feed(self._mel.feed(samples))])
+        judged = len(features) - HISTORY - LOOKAHEAD
+        if judged <= 0:
+            self._features = features
+            return
+        self._features = features[judged:]
+        moves = articulate(features)
+        for hop, target in enumerate(moves):
+            step = np.where(target > self._smoothed, ATTACK, RELEASE)
+            self._smoothed = self._smoothed + step * (target - self._smoothed)
+            moves[hop] = self._smoothed
+        self._track = np.concatenate([self._track, moves])
+
+    def _take(self, until: int, last: int | None = None) -> Frames:
+        """Frames from the next one to before `until`; `last` is the number of the last one of all."""
+        numbers = np.arange(self._next, until)
+        times = numbers / FPS
+        articulators = self._at(times)
+        if last is not None:
+            articulators *= np.clip((last / FPS - times) / EASE_S, 0.0, 1.0)[:, None].astype(np.float32)
+        weights = speak(articulators) + blink(times) + self.emotions.weights(times, 1 / FPS)
+        frames = Frames(self._next, self._tuning.apply(weights))
+        self._next = max(self._next, until)
+        return frames
+
+    def _at(self, times: Times) -> Array:
+        """Articulators (n, 7) at `times` in s, between the two nearest hops. Drops what lies behind."""
+        if not len(times):
+            return np.zeros((0, len(ARTICULATORS)), np.float32)
+        position = np.clip(times * HOPS_PER_S - 0.5 - self._track_start, 0, len(self._track) - 1)
+        before = np.floor(position).astype(int)
+        after = np.minimum(before + 1, len(self._track) - 1)
+        share = (position - before)[:, None].astype(np.float32)
+        articulators: Array = self._track[before] * (1 - share) + self._track[after] * share
+        self._track = self._track[before[-1] :]
+        self._track_start += int(before[-1])
+        return articulators
