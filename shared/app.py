@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import TypeVar
 
 import grpc.aio
 import uvicorn
@@ -16,14 +16,17 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shared import channels, metrics, problems, process
 from shared.auth import ApiKeyInterceptor, ApiKeyMiddleware
-from shared.errors import StartupError
+from shared.errors import StartupError, VoxloopError
 from shared.health import Health
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, load
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-GRACE_S = 5.0
-"""How long running requests may take to end after SIGTERM."""
+GRACE_S = 5
+"""Seconds that running requests may take to end after SIGTERM."""
+MAX_WS_MESSAGE = 1 << 20  # bytes; half a minute of 16 kHz audio
+
+S = TypeVar("S", bound=ServiceSettings)
 
 
 def create_app(
@@ -70,22 +73,37 @@ def configure_logging(level: str) -> None:
     )
 
 
-def serve(make_app: Callable[[], FastAPI], settings: ServiceSettings, name: str) -> None:
-    """Run until SIGTERM or Ctrl-C. The body of every `python -m services.<name>`."""
+def run_service(name: str, settings_type: type[S], create_app: Callable[[S], FastAPI]) -> None:
+    """Serve until SIGTERM or Ctrl-C. The body of every `python -m services.<name>`."""
     process.supervised()
-    configure_logging(settings.log_level)
-    process.ensure_port_free(settings.host, settings.http_port, name, f"{name.upper()}_HTTP_PORT")
-    config: dict[str, Any] = {
-        "host": settings.host,
-        "port": settings.http_port,
-        "log_config": None,
-        "access_log": False,
-        "timeout_graceful_shutdown": GRACE_S,
-        "ws": "websockets-sansio",
-        "ws_max_size": 1 << 20,
-    }
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        server = uvicorn.Server(uvicorn.Config(make_app(), **config))
-        runner.run(server.serve())
-    if not server.started:
+    try:
+        settings = load(settings_type)
+        configure_logging(settings.log_level)
+        process.ensure_port_free(settings.host, settings.http_port, name, f"{name.upper()}_HTTP_PORT")
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            started = runner.run(_serve(settings, create_app))
+    except VoxloopError as error:
+        raise SystemExit(f"{name}: {error}") from None
+    except KeyboardInterrupt:
+        return
+    if not started:
         raise SystemExit(1)
+
+
+async def _serve(settings: S, create_app: Callable[[S], FastAPI]) -> bool:
+    # The app is made on the loop that it runs on: gRPC channels belong to one.
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.http_port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_S,
+            ws="websockets-sansio",
+            ws_max_size=MAX_WS_MESSAGE,
+            ws_per_message_deflate=False,  # audio does not compress, and the frames are small
+        )
+    )
+    await server.serve()
+    return server.started

@@ -7,10 +7,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+import grpc.aio
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from shared.errors import VoxloopError
+from shared.channels import Endpoint, explain
+from shared.errors import PeerUnavailable, VoxloopError
 
 Probe = Callable[[], Awaitable[object]]
 """Does real work at the dependency; raises VoxloopError when that fails."""
@@ -84,3 +87,16 @@ async def _run(probe: Probe) -> ProbeResult:
     except VoxloopError as error:
         return ProbeResult(False, (time.perf_counter() - started) * 1e3, error.message, error.code)
     return ProbeResult(True, (time.perf_counter() - started) * 1e3)
+
+
+async def probe_grpc(endpoint: Endpoint, channel: grpc.aio.Channel) -> None:
+    """grpc.health.v1 of a peer; raises PeerError unless it is serving."""
+    stub = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+    try:
+        answer = await stub.Check(
+            health_pb2.HealthCheckRequest(), timeout=PROBE_DEADLINE_S, metadata=endpoint.metadata
+        )
+    except grpc.aio.AioRpcError as error:
+        raise await explain(endpoint, error) from None
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        raise PeerUnavailable(endpoint.peer, f"at {endpoint.target} says that it is not serving")

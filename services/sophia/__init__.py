@@ -1,0 +1,1 @@
+"""sophia listens and speaks: the streaming ASR → LLM → TTS voice loop."""

@@ -1,0 +1,44 @@
+"""The FastAPI app of sophia."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from services.sophia.answers import Answers
+from services.sophia.face import Face
+from services.sophia.riva import Riva
+from services.sophia.settings import SophiaSettings
+from services.sophia.turn import Engines
+from services.sophia.vad import VadModel
+from services.sophia.voice_ws import Sessions, router
+from shared.app import create_app as base_app
+from shared.health import Health
+
+
+def create_app(settings: SophiaSettings) -> FastAPI:
+    """Must be called on the running event loop's thread: gRPC channels belong to it."""
+    engines = Engines(
+        Riva(settings.riva(), settings.speech_deadline_s),
+        Answers(
+            settings.nova(), settings.nova_model, settings.first_token_deadline_s, settings.answer_deadline_s
+        ),
+        Face(settings.aurora()),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            for peer in (engines.riva, engines.answers, engines.face):
+                await peer.close()
+
+    check = Health(
+        {"riva": engines.riva.probe, "nova": engines.answers.probe, "aurora": engines.face.probe},
+        optional=frozenset({"aurora"}),
+    )
+    sessions = Sessions(engines, VadModel(), settings)
+    return base_app("sophia", settings, check, [router(sessions)], lifespan)

@@ -1,0 +1,30 @@
+"""Sounds that mean "go on": spoken over a reply they do not interrupt it."""
+
+from __future__ import annotations
+
+_ENGLISH = [
+    "mhm",
+    "mm",
+    "mmm",
+    "mm-hmm",
+    "mmhmm",
+    "hm",
+    "hmm",
+    "huh",
+    "uh",
+    "um",
+    "uh-huh",
+    "uhhuh",
+    "ah",
+    "oh",
+    "er",
+    "erm",
+]
+_GERMAN = ["mhm", "hm", "hmm", "mmm", "ähm", "äh", "ah", "aha", "oh"]
+_WORDS = {"en": frozenset(_ENGLISH), "de": frozenset(_GERMAN)}
+
+
+def is_backchannel(text: str, language: str) -> bool:
+    words = text.lower().replace(",", " ").replace(".", " ").split()
+    known = _WORDS.get(language.split("-", maxsplit=1)[0], _WORDS["en"])
+    return bool(words) and all(word in known for word in words)

@@ -1,0 +1,96 @@
+"""aurora, over aurora.v1: frames of the face for one reply. Never needed for the voice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+
+import grpc.aio
+
+from services.sophia.events import Animation, AnimationHeader
+from services.sophia.playback import SpokenWord
+from shared.channels import Endpoint, explain, open_channel
+from shared.errors import Overloaded
+from shared.health import probe_grpc
+from shared.wire.aurora.v1 import aurora_pb2 as wire
+from shared.wire.aurora.v1 import aurora_pb2_grpc as wire_grpc
+
+MAX_QUEUED = 512
+"""Messages that aurora may be behind: about a minute of audio."""
+
+
+class Face:
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._channel = open_channel(endpoint)
+        self._stub = wire_grpc.AuroraStub(self._channel)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def probe(self) -> None:
+        await probe_grpc(self._endpoint, self._channel)
+
+    def animate(self, session_id: str, turn: int, rate: int) -> FaceStream:
+        return FaceStream(
+            self._stub, self._endpoint, wire.Start(sample_rate_hz=rate, session_id=session_id, turn=turn)
+        )
+
+
+class FaceStream:
+    """One reply. Audio goes in without waiting; frames come out in the order of media time."""
+
+    def __init__(self, stub: wire_grpc.AuroraAsyncStub, endpoint: Endpoint, start: wire.Start) -> None:
+        self._stub = stub
+        self._endpoint = endpoint
+        self._turn = start.turn
+        self._queue: asyncio.Queue[wire.AnimateRequest | None] = asyncio.Queue(MAX_QUEUED)
+        self._queue.put_nowait(wire.AnimateRequest(start=start))
+
+    def audio(self, pcm: bytes) -> None:
+        """Raises Overloaded when aurora is hopelessly behind."""
+        self._put(wire.AnimateRequest(audio=pcm))
+
+    def words(self, words: tuple[SpokenWord, ...], offset_ms: float) -> None:
+        marks = [
+            wire.Mark(label=word.word, start_ms=offset_ms + word.start_ms, end_ms=offset_ms + word.end_ms)
+            for word in words
+        ]
+        self._put(wire.AnimateRequest(timing=wire.Timing(words=marks)))
+
+    def end(self) -> None:
+        self._put(wire.AnimateRequest(end=wire.End()))
+        self._put(None)
+
+    def _put(self, message: wire.AnimateRequest | None) -> None:
+        try:
+            self._queue.put_nowait(message)
+        except asyncio.QueueFull:
+            raise Overloaded("aurora is too far behind to animate this reply") from None
+
+    async def frames(self) -> AsyncGenerator[AnimationHeader | Animation, None]:
+        """Raises PeerError; closing it stops the work in Audio2Face."""
+        call = self._stub.Animate(metadata=self._endpoint.metadata)
+        writer = asyncio.create_task(self._write(call))
+        try:
+            async for response in call:
+                part = response.WhichOneof("part")
+                if part == "header":
+                    yield AnimationHeader(self._turn, tuple(response.header.names), response.header.fps)
+                elif part == "frame":
+                    yield Animation(self._turn, response.frame.t_ms, tuple(response.frame.weights))
+        except grpc.aio.AioRpcError as error:
+            raise await explain(self._endpoint, error) from None
+        finally:
+            call.cancel()
+            writer.cancel()
+            await asyncio.wait([writer])
+
+    async def _write(
+        self, call: grpc.aio.StreamStreamCall[wire.AnimateRequest, wire.AnimateResponse]
+    ) -> None:
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the reading side tells
+            while (message := await self._queue.get()) is not None:
+                await call.write(message)
+            await call.done_writing()

@@ -1,0 +1,167 @@
+"""One session's ear: a recognition stream that outlives Riva's restarts.
+
+The audio of an utterance that has no final yet is kept, so a new stream hears it from its
+beginning. Audio is never waited for: when Riva is slower than real time, the oldest is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc.aio
+from riva.client.proto import riva_asr_pb2 as asr
+
+from services.sophia.events import Word
+from services.sophia.metrics import AUDIO_DROPPED
+from services.sophia.riva import Listening, RecognizeCall, Riva
+from shared.audio import duration_s
+from shared.errors import PeerError, PeerRefused, PeerTimeout
+
+PRE_ROLL_S = 0.6
+"""Kept from before the speech, so that a new stream does not miss its first sound."""
+MAX_BACKLOG_S = 15.0
+WRITE_DEADLINE_S = 5.0
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A recognition result: an interim that may still change, or the final of an utterance."""
+
+    text: str
+    is_final: bool
+    confidence: float
+    words: tuple[Word, ...]
+
+
+class Backlog:
+    """Audio that a new stream would have to hear again, and audio that this one has yet to be sent."""
+
+    def __init__(self) -> None:
+        self._kept: deque[bytes] = deque()
+        self._kept_s = 0.0
+        self._unsent: deque[bytes] = deque()
+        self._unsent_s = 0.0
+        self._filled = asyncio.Event()
+        self.in_speech = False
+
+    def feed(self, pcm: bytes) -> None:
+        length = duration_s(pcm)
+        self._kept.append(pcm)
+        self._kept_s += length
+        while self._kept_s > (MAX_BACKLOG_S if self.in_speech else PRE_ROLL_S) and len(self._kept) > 1:
+            self._kept_s -= duration_s(self._kept.popleft())
+        self._unsent.append(pcm)
+        self._unsent_s += length
+        while self._unsent_s > MAX_BACKLOG_S:
+            dropped = duration_s(self._unsent.popleft())
+            self._unsent_s -= dropped
+            AUDIO_DROPPED.inc(dropped)
+        self._filled.set()
+
+    async def take(self) -> bytes:
+        """All that waits, in one piece."""
+        while not self._unsent:
+            self._filled.clear()
+            await self._filled.wait()
+        pcm = self._unsent.popleft() if len(self._unsent) == 1 else b"".join(self._unsent)
+        self._unsent.clear()
+        self._unsent_s = 0.0
+        return pcm
+
+    def rewind(self) -> None:
+        """What a new stream has to hear: the kept audio holds the unsent as its newest part."""
+        self._unsent = deque(self._kept)
+        self._unsent_s = self._kept_s
+
+    async def until_filled(self) -> None:
+        while not self._unsent:
+            self._filled.clear()
+            await self._filled.wait()
+
+
+class Hearing:
+    def __init__(
+        self,
+        riva: Riva,
+        listening: Listening,
+        on_heard: Callable[[Heard], None],
+        on_fault: Callable[[PeerError], None],
+    ) -> None:
+        self._riva = riva
+        self._listening = listening
+        self._on_heard = on_heard
+        self._on_fault = on_fault
+        self._backlog = Backlog()
+        self._deaf = False
+
+    def feed(self, pcm: bytes, *, in_speech: bool) -> None:
+        """PCM16 mono at 16 kHz; `in_speech` while an utterance is under way."""
+        if not self._deaf:
+            self._backlog.in_speech = in_speech
+            self._backlog.feed(pcm)
+
+    async def run(self) -> None:
+        """Recognise until cancelled. A fault is told once, then tried again until Riva is back."""
+        backoff_s = FIRST_BACKOFF_S
+        told = False
+        while True:
+            await self._backlog.until_filled()
+            try:
+                if await self._listen():
+                    backoff_s, told = FIRST_BACKOFF_S, False
+            except PeerError as error:
+                if not told:
+                    self._on_fault(error)
+                told = True
+                if isinstance(error, PeerRefused):
+                    self._deaf = True  # asking again would be refused again
+                    return
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
+            self._backlog.rewind()
+
+    async def _listen(self) -> bool:
+        """One recognition stream to its end; whether it recognised anything."""
+        call = self._riva.recognize()
+        writer = asyncio.create_task(self._write(call))
+        heard_any = False
+        try:
+            async for response in call:
+                for result in response.results:
+                    if result.alternatives:
+                        heard_any = True
+                        self._on_heard(_heard(result))
+            if writer.done() and not writer.cancelled() and (error := writer.exception()) is not None:
+                raise error
+        except grpc.aio.AioRpcError as error:
+            raise await self._riva.fault(error) from None
+        finally:
+            call.cancel()
+            writer.cancel()
+            await asyncio.wait([writer])
+        return heard_any
+
+    async def _write(self, call: RecognizeCall) -> None:
+        try:
+            async with asyncio.timeout(WRITE_DEADLINE_S):
+                await call.write(self._riva.configure(self._listening))
+            while True:
+                pcm = await self._backlog.take()
+                async with asyncio.timeout(WRITE_DEADLINE_S):
+                    await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # the reading side has the same error, with its reason
+        except TimeoutError:
+            call.cancel()
+            raise PeerTimeout("riva", f"took no audio for {WRITE_DEADLINE_S:g} s") from None
+
+
+def _heard(result: asr.StreamingRecognitionResult) -> Heard:
+    best = result.alternatives[0]
+    words = tuple(Word(word.word, word.start_time, word.end_time, word.confidence) for word in best.words)
+    confidence = best.confidence if result.is_final else result.stability
+    return Heard(best.transcript.strip(), result.is_final, confidence, words)

@@ -1,0 +1,21 @@
+"""sophia's own metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from shared.metrics import LATENCY_BUCKETS
+
+TURN_STAGE = Histogram(
+    "voxloop_turn_stage_seconds", "Where the time of a turn goes.", ["stage"], buckets=LATENCY_BUCKETS
+)
+SESSIONS = Gauge("voxloop_sophia_sessions", "Open voice sessions.")
+TURNS = Counter("voxloop_sophia_turns_total", "Turns by how they ended.", ["end"])
+PAUSES = Counter(
+    "voxloop_sophia_pauses_total", "Replies hushed by speech over them, by what it was.", ["outcome"]
+)
+FAULTS = Counter("voxloop_sophia_faults_total", "Errors told to clients.", ["code"])
+FRAMES_DROPPED = Counter("voxloop_sophia_frames_dropped_total", "Face frames not sent.", ["reason"])
+AUDIO_DROPPED = Counter(
+    "voxloop_sophia_audio_dropped_seconds_total", "Microphone audio that Riva was too slow for."
+)

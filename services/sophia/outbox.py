@@ -1,0 +1,72 @@
+"""What waits to be sent to one client.
+
+Producers never wait: audio is paced before it gets here, so the outbox only grows when the client
+stops reading. Then face frames go first, oldest first; when that is not enough, the client is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from services.sophia.events import Animation, Event
+from services.sophia.metrics import FRAMES_DROPPED
+from shared.errors import Overloaded
+
+MAX_EVENTS = 1000
+MAX_FRAMES = 300  # 10 s of face
+
+
+class Outbox:
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._frames = 0
+        self._filled = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._lost = False
+
+    def put(self, event: Event) -> None:
+        """Queue `event`. A client that has not read for far too long is given up: see `get`."""
+        if isinstance(event, Animation):
+            if self._frames >= MAX_FRAMES:
+                self._drop_oldest_frame()
+            self._frames += 1
+        elif len(self._events) - self._frames >= MAX_EVENTS:
+            self._lost = True
+            return
+        self._events.append(event)
+        self._filled.set()
+
+    def drop_turn(self, turn: int) -> None:
+        """Forget all that waits of a turn; called when it is interrupted."""
+        kept = [event for event in self._events if getattr(event, "turn", None) != turn]
+        self._events = deque(kept)
+        self._frames = sum(isinstance(event, Animation) for event in kept)
+
+    async def get(self) -> Event:
+        """The next event; raises Overloaded when the client was given up."""
+        if self._lost:
+            raise Overloaded("the client does not read what it is sent")
+        while not self._events:
+            self._filled.clear()
+            await self._filled.wait()
+        event = self._events.popleft()
+        if isinstance(event, Animation):
+            self._frames -= 1
+        if not self._events:
+            self._drained.set()
+        return event
+
+    async def until_empty(self) -> None:
+        """Wait until the last event was taken; used once, to say goodbye."""
+        while self._events:
+            self._drained.clear()
+            await self._drained.wait()
+
+    def _drop_oldest_frame(self) -> None:
+        for index, event in enumerate(self._events):
+            if isinstance(event, Animation):
+                del self._events[index]
+                self._frames -= 1
+                FRAMES_DROPPED.labels("slow client").inc()
+                return

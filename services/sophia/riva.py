@@ -1,0 +1,135 @@
+"""Riva's streaming services over one shared channel, by the raw aio stubs.
+
+nvidia-riva-client's own wrappers iterate synchronously, a thread for each stream; only its
+generated stubs are used here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+from riva.client.proto import riva_asr_pb2 as asr
+from riva.client.proto import riva_asr_pb2_grpc as asr_grpc
+from riva.client.proto import riva_audio_pb2 as audio
+from riva.client.proto import riva_tts_pb2 as tts
+from riva.client.proto import riva_tts_pb2_grpc as tts_grpc
+
+from services.sophia.playback import SpokenWord
+from shared.audio import RATE
+from shared.channels import Endpoint, explain, open_channel
+from shared.errors import PeerTimeout, PeerUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """How a session is heard. Endpointing in ms; 0 leaves Riva's own default."""
+
+    language: str = "en-US"
+    start_history_ms: int = 0
+    stop_history_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A piece of synthesised audio, and the word times that came with it (ms in the clause)."""
+
+    pcm: bytes
+    words: tuple[SpokenWord, ...]
+
+
+RecognizeCall = grpc.aio.StreamStreamCall[Any, Any]
+
+
+class Riva:
+    def __init__(self, endpoint: Endpoint, speech_deadline_s: float) -> None:
+        self._endpoint = endpoint
+        self._deadline_s = speech_deadline_s
+        self._channel = open_channel(endpoint)
+        self._asr = asr_grpc.RivaSpeechRecognitionStub(self._channel)
+        self._tts = tts_grpc.RivaSpeechSynthesisStub(self._channel)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def probe(self) -> None:
+        """Ask for both lists of models: proves TLS, credentials and both services."""
+        metadata, timeout = self._endpoint.metadata, self._deadline_s
+        try:
+            await asyncio.gather(
+                self._asr.GetRivaSpeechRecognitionConfig(
+                    asr.RivaSpeechRecognitionConfigRequest(), timeout=timeout, metadata=metadata
+                ),
+                self._tts.GetRivaSynthesisConfig(
+                    tts.RivaSynthesisConfigRequest(), timeout=timeout, metadata=metadata
+                ),
+            )
+        except grpc.aio.AioRpcError as error:
+            raise await explain(self._endpoint, error) from None
+
+    def recognize(self) -> RecognizeCall:
+        """Open a recognition stream; its first write must be `configure`'s."""
+        call: RecognizeCall = self._asr.StreamingRecognize(metadata=self._endpoint.metadata)
+        return call
+
+    @staticmethod
+    def configure(listening: Listening) -> asr.StreamingRecognizeRequest:
+        config = asr.RecognitionConfig(
+            encoding=audio.LINEAR_PCM,
+            sample_rate_hertz=RATE,
+            language_code=listening.language,
+            max_alternatives=1,
+            audio_channel_count=1,
+            enable_word_time_offsets=True,
+            enable_automatic_punctuation=True,
+        )
+        if listening.start_history_ms:
+            config.endpointing_config.start_history = listening.start_history_ms
+        if listening.stop_history_ms:
+            config.endpointing_config.stop_history = listening.stop_history_ms
+        return asr.StreamingRecognizeRequest(
+            streaming_config=asr.StreamingRecognitionConfig(config=config, interim_results=True)
+        )
+
+    async def fault(self, error: grpc.aio.AioRpcError) -> Exception:
+        return await explain(self._endpoint, error)
+
+    async def synthesize(
+        self, text: str, language: str, voice: str, rate: int
+    ) -> AsyncGenerator[Speech, None]:
+        """Speak `text`, PCM16 mono at `rate` Hz. Raises PeerError; closing it stops the synthesis."""
+        call = self._tts.SynthesizeOnline(metadata=self._endpoint.metadata)
+        request = tts.SynthesizeSpeechRequest(
+            text=text,
+            language_code=language,
+            voice_name=voice,
+            encoding=audio.LINEAR_PCM,
+            sample_rate_hz=rate,
+            enable_word_time_offsets=True,
+        )
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await call.write(request)
+                await call.done_writing()
+            while True:
+                async with asyncio.timeout(self._deadline_s):
+                    response = await call.read()
+                if response is grpc.aio.EOF:
+                    break
+                yield Speech(response.audio, _spoken_words(response.meta))
+        except grpc.aio.AioRpcError as error:
+            raise await explain(self._endpoint, error) from None
+        except TimeoutError:
+            raise PeerTimeout("riva", f"no speech within {self._deadline_s:g} s") from None
+        except asyncio.InvalidStateError:  # the write met a call that had already failed
+            raise PeerUnavailable("riva", "the synthesis ended before it began") from None
+        finally:
+            call.cancel()
+
+
+def _spoken_words(meta: tts.SynthesizeSpeechResponseMetadata) -> tuple[SpokenWord, ...]:
+    return tuple(SpokenWord(word.word, word.start_time, word.end_time) for word in meta.words)

@@ -1,0 +1,79 @@
+"""Cuts streamed text into what is spoken in one breath.
+
+The first clause leaves as early as possible, since the listener waits for it; later ones are whole
+sentences, which sound better. Nothing longer than MAX_CHARS is sent to the TTS (Riva is safest at
+200 characters a request).
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_CHARS = 200
+MIN_FIRST_CHARS = 12
+"""A comma ends the first clause only behind this much text: "Yes," alone sounds clipped."""
+
+_ABBREVIATIONS = frozenset(
+    "mr mrs ms dr prof st vs etc no nr jr sr inc ltd co bzw usw ca evtl ggf inkl max min tel str".split(" ")
+)
+_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s)|\n+|[!?…]+[\"'”’»)\]]*$|(?<=[^\W\d_]{3})\.$")
+_PAUSE = re.compile(r"[,;:](?=\s)|\s[–—](?=\s)")
+_LAST_WORD = re.compile(r"([^\W\d_]+)\.$")
+_MARKDOWN = (
+    (re.compile(r"```.*?(```|$)", re.DOTALL), " "),
+    (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),
+    (re.compile(r"^\s{0,3}(#{1,6}|[-*+]|\d+\.|>)\s+", re.MULTILINE), ""),
+    (re.compile(r"[*_`~]{1,3}(?=\S)|(?<=\S)[*_`~]{1,3}"), ""),
+)
+
+
+def speakable(text: str) -> str:
+    """Without markdown, in one line."""
+    for pattern, replacement in _MARKDOWN:
+        text = pattern.sub(replacement, text)
+    return " ".join(text.split())
+
+
+class Clauses:
+    """Feed it pieces of text; it gives back what is ready to be spoken."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._first = True
+
+    def feed(self, piece: str) -> list[str]:
+        self._text += piece
+        ready = []
+        while (end := self._boundary()) is not None:
+            clause = speakable(self._text[:end])
+            self._text = self._text[end:]
+            if clause:
+                self._first = False
+                ready.append(clause)
+        return ready
+
+    def flush(self) -> list[str]:
+        """What is left when the answer has ended."""
+        ready = self.feed("\n")
+        rest = speakable(self._text)
+        self._text = ""
+        return [*ready, rest] if rest else ready
+
+    def _boundary(self) -> int | None:
+        for match in _END.finditer(self._text):
+            if not self._is_abbreviation(match.end()):
+                return self._capped(match.end())
+        if self._first and (pause := _PAUSE.search(self._text, MIN_FIRST_CHARS)):
+            return self._capped(pause.end())
+        return self._capped(None)
+
+    def _is_abbreviation(self, end: int) -> bool:
+        word = _LAST_WORD.search(self._text[:end])
+        return word is not None and (len(word[1]) == 1 or word[1].lower() in _ABBREVIATIONS)
+
+    def _capped(self, end: int | None) -> int | None:
+        if (end if end is not None else len(self._text)) <= MAX_CHARS:
+            return end
+        window = self._text[:MAX_CHARS]
+        cut = max(window.rfind(mark) + 1 for mark in (",", ";", ":"))
+        return cut or window.rfind(" ") + 1 or MAX_CHARS

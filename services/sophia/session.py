@@ -1,0 +1,234 @@
+"""One conversation, free of any wire: it takes audio, text and commands, and emits events.
+
+The rules of the loop: hush first and decide then; an interruption ends a turn for good; the
+history keeps what was heard; a fault of one peer costs at most its own turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from dataclasses import dataclass
+
+from services.sophia.backchannel import is_backchannel
+from services.sophia.events import (
+    Error,
+    Event,
+    Interrupted,
+    ReplyPaused,
+    ReplyResumed,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptFinal,
+    TranscriptPartial,
+)
+from services.sophia.hearing import Heard, Hearing
+from services.sophia.history import History, Message
+from services.sophia.metrics import FAULTS, PAUSES, TURNS
+from services.sophia.outbox import Outbox
+from services.sophia.riva import Listening
+from services.sophia.settings import SophiaSettings
+from services.sophia.turn import Engines, Reply, Stopwatch, Voice
+from services.sophia.vad import Vad, VadModel, VadSettings
+from shared.audio import RATE, Resampler, WholeSamples
+from shared.errors import InputError, VoxloopError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """What a client asks for; rates in Hz."""
+
+    input_rate: int = RATE
+    output_rate: int = RATE
+    language: str = "en-US"
+    voice: str = ""
+    system: str = ""
+    animation: bool = False
+
+
+class Session:
+    def __init__(
+        self,
+        config: SessionConfig,
+        engines: Engines,
+        vad_model: VadModel,
+        settings: SophiaSettings,
+        history: History,
+        outbox: Outbox,
+    ) -> None:
+        self.id = uuid.uuid4().hex[:12]
+        self.history = history
+        self._config = config
+        self._engines = engines
+        self._settings = settings
+        self._outbox = outbox
+        self._whole = WholeSamples()
+        self._resampler = Resampler(config.input_rate, RATE)
+        self._vad = Vad(
+            vad_model, VadSettings(start_ms=settings.hush_after_ms, stop_ms=settings.speech_stop_ms)
+        )
+        listening = Listening(config.language, settings.asr_start_history_ms, settings.asr_stop_history_ms)
+        self._hearing = Hearing(engines.riva, listening, self._on_heard, self._on_fault)
+        self._turn = 0
+        self._reply: Reply | None = None
+        self._reply_task: asyncio.Task[None] | None = None
+        self._resume_timer: asyncio.TimerHandle | None = None
+        self._awaiting_final = False
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Hear and reply until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._hearing.run())
+        finally:
+            self._interrupt("disconnected")
+
+    # What the client does
+
+    def audio(self, data: bytes) -> None:
+        """Microphone audio: PCM16 mono at the input rate, cut anywhere."""
+        pcm = self._resampler.feed(self._whole.feed(data))
+        if not pcm:
+            return
+        for began in self._vad.feed(pcm):
+            self._on_speech_started() if began else self._on_speech_stopped()
+        if self._paused and self._vad.speaking and self._vad.speech_ms >= self._settings.interrupt_after_ms:
+            self._interrupt("long speech")
+        self._hearing.feed(pcm, in_speech=self._vad.speaking or self._awaiting_final)
+
+    def text(self, text: str) -> None:
+        """A typed turn; it interrupts a reply that is being spoken."""
+        if not text.strip():
+            raise InputError("a typed turn needs some text")
+        self._interrupt("typed")
+        self._start_reply(text.strip(), Stopwatch())
+
+    def cancel(self) -> None:
+        self._interrupt("cancelled")
+
+    def playback(self, played_ms: float) -> None:
+        if self._reply is not None:
+            self._reply.clock.report(played_ms)
+
+    # What the ears tell
+
+    def _on_speech_started(self) -> None:
+        self._awaiting_final = True
+        self._stop_resume_timer()
+        self._emit(SpeechStarted())
+        if self._reply is not None and not self._paused:
+            self._reply.clock.pause()
+            self._emit(ReplyPaused(self._reply.turn))
+
+    def _on_speech_stopped(self) -> None:
+        self._emit(SpeechStopped())
+        # A turn that the VAD opened and no words follow closes itself.
+        loop = asyncio.get_running_loop()
+        self._resume_timer = loop.call_later(self._settings.resume_after_ms / 1e3, self._on_nothing_said)
+
+    def _on_nothing_said(self) -> None:
+        self._awaiting_final = False
+        self._resume("noise")
+
+    def _on_heard(self, heard: Heard) -> None:
+        if not heard.text:
+            return
+        if heard.is_final:
+            self._awaiting_final = False
+            if self._vad.end_speech():
+                self._emit(SpeechStopped())
+        kind = TranscriptFinal if heard.is_final else TranscriptPartial
+        self._emit(kind(heard.text, round(heard.confidence, 3), heard.words))
+        if self._reply is not None and is_backchannel(heard.text, self._config.language):
+            if heard.is_final:
+                self._resume("backchannel")
+            return
+        self._interrupt("words")
+        if heard.is_final:
+            stopwatch = Stopwatch()
+            stopwatch.set("speech_end_to_final", self._vad.quiet_ms)
+            self._start_reply(heard.text, stopwatch)
+
+    def _on_fault(self, error: VoxloopError) -> None:
+        FAULTS.labels(error.code).inc()
+        self._emit(Error(error.code, str(error), error.retryable))
+
+    # The reply
+
+    @property
+    def _paused(self) -> bool:
+        return self._reply is not None and self._reply.clock.paused
+
+    def _start_reply(self, text: str, stopwatch: Stopwatch) -> None:
+        if self._tasks is None:
+            return
+        self.history.user(text)
+        system = self._config.system or self._settings.system
+        messages = [*([Message("system", system)] if system else []), *self.history.messages]
+        self._turn += 1
+        config = self._config
+        voice = Voice(config.language, config.voice, config.output_rate, config.animation)
+        reply = Reply(self._turn, self.id, self._engines, self._settings, voice, self._emit, stopwatch)
+        self._reply = reply
+        self._reply_task = self._tasks.create_task(self._run(reply, messages))
+
+    async def _run(self, reply: Reply, messages: list[Message]) -> None:
+        end = "done"
+        try:
+            await reply.run(messages)
+        except VoxloopError as error:
+            end = "fault"
+            FAULTS.labels(error.code).inc()
+            self._outbox.drop_turn(reply.turn)
+            self._emit(Error(error.code, str(error), error.retryable, reply.turn))
+        except Exception as error:
+            end = "fault"
+            log.exception("turn %d of session %s failed", reply.turn, self.id)
+            FAULTS.labels("internal").inc()
+            self._outbox.drop_turn(reply.turn)
+            self._emit(Error("internal", f"this turn failed ({type(error).__name__})", True, reply.turn))
+        # Not reached after an interruption, which cancels this task and keeps the history itself.
+        self.history.assistant(reply.text.strip() if end == "done" else reply.heard())
+        TURNS.labels(end).inc()
+        if self._reply is reply:
+            self._reply = self._reply_task = None
+
+    def _interrupt(self, why: str) -> None:
+        """End the present reply for good. In one step, so that nothing can slip between."""
+        self._stop_resume_timer()
+        reply, task = self._reply, self._reply_task
+        if reply is None or task is None:
+            return
+        if reply.clock.paused:
+            PAUSES.labels(why).inc()
+        self._reply = self._reply_task = None
+        task.cancel()
+        self._outbox.drop_turn(reply.turn)
+        spoken = reply.heard()
+        self.history.assistant(spoken)
+        TURNS.labels("interrupted").inc()
+        self._emit(Interrupted(reply.turn, spoken, round(reply.clock.played_ms())))
+
+    def _resume(self, why: str) -> None:
+        self._stop_resume_timer()
+        if self._reply is not None and self._paused:
+            PAUSES.labels(why).inc()
+            self._reply.clock.resume()
+            self._emit(ReplyResumed(self._reply.turn))
+
+    def _stop_resume_timer(self) -> None:
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
+            self._resume_timer = None
+
+    def _emit(self, event: Event) -> None:
+        """Nothing of a turn that is over passes: not a token, not a sample, not a frame."""
+        turn = getattr(event, "turn", None)
+        of_a_reply = turn is not None and not isinstance(event, Interrupted | Error)
+        if of_a_reply and (self._reply is None or turn != self._reply.turn):
+            return
+        self._outbox.put(event)

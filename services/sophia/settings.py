@@ -1,0 +1,93 @@
+"""Every setting of sophia, read from SOPHIA_… in the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from shared.channels import Endpoint
+from shared.settings import Port, Seconds, ServiceSettings
+
+Milliseconds = Annotated[int, Field(ge=0)]
+
+
+class SophiaSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="SOPHIA_", extra="ignore", frozen=True)
+
+    http_port: Port = 8020
+
+    riva_uri: str = "127.0.0.1:50051"
+    riva_tls: bool = True
+    riva_ca: Path | None = None
+    riva_client_cert: Path | None = None
+    riva_client_key: Path | None = None
+    riva_api_key: SecretStr | None = None
+    """Sent as `authorization: Bearer …`, with riva_function_id, to a hosted Riva."""
+    riva_function_id: str = ""
+
+    nova_uri: str = "127.0.0.1:8011"
+    nova_api_key: SecretStr | None = None
+    nova_model: str = ""
+
+    aurora_uri: str = "127.0.0.1:8031"
+    aurora_api_key: SecretStr | None = None
+
+    # Turn-taking, in ms. Riva's endpointing runs on its own defaults where a value is 0.
+    asr_start_history_ms: Milliseconds = 0
+    asr_stop_history_ms: Milliseconds = 0
+    hush_after_ms: Milliseconds = 96
+    """Speech over a reply that lasts this long pauses the sound."""
+    speech_stop_ms: Milliseconds = 300
+    interrupt_after_ms: Milliseconds = 1200
+    """Speech over a reply that lasts this long interrupts it, even where no word was recognised."""
+    resume_after_ms: Milliseconds = 500
+    """A paused reply goes on when this long after the speech no word has come."""
+
+    lead_ms: Milliseconds = 300
+    """Audio is sent at most this far ahead of the listener."""
+    late_frame_ms: Milliseconds = 100
+    """A face frame is dropped when its sound was heard longer ago than this."""
+
+    max_tokens: Annotated[int, Field(ge=1)] = 256
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    max_history_chars: Annotated[int, Field(ge=200)] = 1600
+    max_sessions: Annotated[int, Field(ge=1)] = 256
+    max_text_chars: Annotated[int, Field(ge=1)] = 2000
+    """Of one typed turn, and of a session's system prompt."""
+    resume_s: Seconds = 120.0
+    """How long a broken session's conversation is kept for a client that comes back."""
+
+    answer_deadline_s: Seconds = 60.0
+    first_token_deadline_s: Seconds = 10.0
+    speech_deadline_s: Seconds = 5.0
+    """The longest wait for the next piece of synthesised audio."""
+    face_grace_s: Seconds = 1.0
+    """How long a reply whose sound is all sent waits for the last frames of the face."""
+
+    system: str = ""
+    """The system prompt of sessions that bring none."""
+
+    def riva(self) -> Endpoint:
+        metadata = [("function-id", self.riva_function_id)] if self.riva_function_id else []
+        return Endpoint(
+            "riva",
+            self.riva_uri,
+            self.riva_tls,
+            self.riva_ca,
+            self.riva_client_cert,
+            self.riva_client_key,
+            (*metadata, *_bearer(self.riva_api_key)),
+        )
+
+    def nova(self) -> Endpoint:
+        return Endpoint("nova", self.nova_uri, metadata=_bearer(self.nova_api_key))
+
+    def aurora(self) -> Endpoint:
+        return Endpoint("aurora", self.aurora_uri, metadata=_bearer(self.aurora_api_key))
+
+
+def _bearer(key: SecretStr | None) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {key.get_secret_value()}"),) if key else ()

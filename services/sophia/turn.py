@@ -1,0 +1,229 @@
+"""One reply, from the user's words to the last sample that the listener hears.
+
+Four tasks hand on to each other: think (nova's text) → speak (Riva's audio) → play (paced to the
+listener), and animate (aurora's frames, held until their sound is sent). Cancelling `Reply.run`
+cancels all four, and with them the work in Triton, Riva and Audio2Face.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from services.sophia.answers import Answers
+from services.sophia.events import (
+    Animation,
+    AnimationHeader,
+    Error,
+    Event,
+    ReplyAudio,
+    ReplyDone,
+    ReplyStarted,
+    ReplyText,
+    TurnMetrics,
+)
+from services.sophia.face import Face, FaceStream
+from services.sophia.history import Message
+from services.sophia.metrics import FAULTS, FRAMES_DROPPED, TURN_STAGE
+from services.sophia.playback import MediaClock, Transcript
+from services.sophia.riva import Riva
+from services.sophia.sentences import Clauses
+from services.sophia.settings import SophiaSettings
+from shared.audio import BYTES_PER_SAMPLE
+from shared.errors import Overloaded, PeerError, PeerProtocol
+
+MAX_CLAUSES = 64
+"""Clauses that wait for the TTS; beyond that the answer is read no further for a while."""
+MAX_AUDIO = 64
+"""Pieces of audio that wait for the listener (Riva sends about 100 ms each); beyond that Riva waits."""
+PIECE_MS = 100
+"""Audio is sent in pieces of at most this length, so that an interruption leaves little behind."""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The peers of every session of this process."""
+
+    riva: Riva
+    answers: Answers
+    face: Face
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How a session sounds."""
+
+    language: str
+    name: str
+    rate: int
+    animation: bool
+
+
+class Stopwatch:
+    """Names the moments of a turn; a stage is the time since the moment before."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def mark(self, stage: str) -> None:
+        """The stage ends now. Only its first end counts."""
+        if stage not in self.stages:
+            now = time.monotonic()
+            self.set(stage, (now - self._last) * 1e3)
+            self._last = now
+
+    def set(self, stage: str, duration_ms: float) -> None:
+        self.stages[stage] = round(duration_ms, 2)
+        TURN_STAGE.labels(stage).observe(duration_ms / 1e3)
+
+
+class Reply:
+    def __init__(
+        self,
+        turn: int,
+        session_id: str,
+        engines: Engines,
+        settings: SophiaSettings,
+        voice: Voice,
+        emit: Callable[[Event], None],
+        stopwatch: Stopwatch,
+    ) -> None:
+        self.turn = turn
+        self.clock = MediaClock()
+        self.text = ""
+        self._engines = engines
+        self._settings = settings
+        self._voice = voice
+        self._emit = emit
+        self._stopwatch = stopwatch
+        self._transcript = Transcript()
+        self._clauses: asyncio.Queue[str | None] = asyncio.Queue(MAX_CLAUSES)
+        self._audio: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_AUDIO)
+        self._face: FaceStream | None = (
+            engines.face.animate(session_id, turn, voice.rate) if voice.animation else None
+        )
+
+    def heard(self) -> str:
+        """The part of the text that the listener has heard by now."""
+        return self._transcript.heard(self.clock.played_ms())
+
+    async def run(self, messages: Sequence[Message]) -> None:
+        """Answer `messages`; returns when the listener has heard the end. Raises PeerError."""
+        self._emit(ReplyStarted(self.turn))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                animation = tasks.create_task(self._animate())
+                tasks.create_task(self._think(messages))
+                tasks.create_task(self._speak())
+                await self._play()
+                await asyncio.wait([animation], timeout=self._settings.face_grace_s)
+                animation.cancel()
+        except* PeerError as group:
+            raise _first(group) from None
+        self._emit(ReplyDone(self.turn, self.text.strip()))
+        self._emit(
+            TurnMetrics(self.turn, self._stopwatch.stages | {"reply_audio": round(self.clock.sent_ms, 1)})
+        )
+        await self.clock.until_played_out()
+
+    async def _think(self, messages: Sequence[Message]) -> None:
+        clauses = Clauses()
+        settings = self._settings
+        pieces = self._engines.answers.generate(
+            messages, max_tokens=settings.max_tokens, temperature=settings.temperature
+        )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                self._stopwatch.mark("llm_first_token")
+                self.text += piece
+                self._emit(ReplyText(self.turn, piece))
+                for clause in clauses.feed(piece):
+                    await self._clauses.put(clause)
+                    self._stopwatch.mark("first_clause")
+        for clause in clauses.flush():
+            await self._clauses.put(clause)
+            self._stopwatch.mark("first_clause")
+        await self._clauses.put(None)
+        if not self.text.strip():
+            raise PeerProtocol("nova", "the answer was empty")
+
+    async def _speak(self) -> None:
+        spoken_ms = 0.0
+        while (text := await self._clauses.get()) is not None:
+            clause = self._transcript.begin(text, spoken_ms)
+            speech = self._engines.riva.synthesize(
+                text, self._voice.language, self._voice.name, self._voice.rate
+            )
+            async with aclosing(speech):
+                async for piece in speech:
+                    if piece.words:
+                        clause.words += piece.words
+                        self._to_face(partial(FaceStream.words, words=piece.words, offset_ms=clause.start_ms))
+                    if piece.pcm:
+                        self._stopwatch.mark("tts_first_audio")
+                        length_ms = self._ms(piece.pcm)
+                        clause.duration_ms += length_ms
+                        spoken_ms += length_ms
+                        self._to_face(partial(FaceStream.audio, pcm=piece.pcm))
+                        await self._audio.put(piece.pcm)
+        self._to_face(FaceStream.end)
+        await self._audio.put(None)
+
+    async def _play(self) -> None:
+        step = self._voice.rate * PIECE_MS // 1000 * BYTES_PER_SAMPLE
+        while (pcm := await self._audio.get()) is not None:
+            for start in range(0, len(pcm), step):
+                piece = pcm[start : start + step]
+                await self.clock.until_lead_below(self._settings.lead_ms)
+                self._emit(ReplyAudio(self.turn, piece))
+                self.clock.sent(self._ms(piece))
+                self._stopwatch.mark("first_audio_sent")
+
+    async def _animate(self) -> None:
+        if self._face is None:
+            return
+        frames = self._face.frames()
+        try:
+            async with aclosing(frames):
+                async for frame in frames:
+                    await self._show(frame)
+        except (PeerError, Overloaded) as error:
+            self._without_face(error)
+
+    async def _show(self, frame: AnimationHeader | Animation) -> None:
+        if isinstance(frame, Animation):
+            await self.clock.until_sent(frame.t_ms)
+            if self.clock.played_ms() - frame.t_ms > self._settings.late_frame_ms:
+                FRAMES_DROPPED.labels("late").inc()
+                return
+        self._emit(frame)
+
+    def _to_face(self, give: Callable[[FaceStream], None]) -> None:
+        if self._face is not None:
+            try:
+                give(self._face)
+            except Overloaded as error:
+                self._without_face(error)
+
+    def _without_face(self, error: PeerError | Overloaded) -> None:
+        """The reply goes on without its face; the fault is told once."""
+        if self._face is not None:
+            self._face = None
+            FAULTS.labels(error.code).inc()
+            self._emit(Error(error.code, str(error), error.retryable))
+
+    def _ms(self, pcm: bytes) -> float:
+        return len(pcm) * 1000 / (self._voice.rate * BYTES_PER_SAMPLE)
+
+
+def _first(group: BaseExceptionGroup[PeerError]) -> PeerError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, PeerError)  # noqa: S101 - except* has chosen it by this type
+    return error

@@ -1,0 +1,257 @@
+"""`/sophia/voice`: binary messages are PCM16 mono both ways, text messages are JSON with a `type`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, NoReturn
+
+import orjson
+from fastapi import APIRouter, WebSocket
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from starlette.websockets import WebSocketDisconnect
+
+from services.sophia.events import NAMES, Error, Event, ReplyAudio, SessionStarted
+from services.sophia.history import History, HistoryStore
+from services.sophia.metrics import FAULTS, SESSIONS
+from services.sophia.outbox import Outbox
+from services.sophia.session import Session, SessionConfig
+from services.sophia.settings import SophiaSettings
+from services.sophia.turn import Engines
+from services.sophia.vad import VadModel
+from shared.audio import MAX_RATE, MIN_RATE, RATE
+from shared.errors import InputError, Overloaded, VoxloopError
+
+log = logging.getLogger(__name__)
+
+SEND_DEADLINE_S = 10.0
+"""A client that takes nothing for this long is gone."""
+FLUSH_DEADLINE_S = 1.0
+
+CLOSE_NORMAL, CLOSE_SLOW, CLOSE_BUSY, CLOSE_INTERNAL = 1000, 1008, 1013, 1011  # RFC 6455 and its registry
+
+Rate = Annotated[int, Field(ge=MIN_RATE, le=MAX_RATE)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class SessionStart(_Message):
+    type: Literal["session.start"]
+    sample_rate: Rate = RATE
+    output_sample_rate: Rate = RATE
+    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en-US"
+    voice: Annotated[str, Field(max_length=100)] = ""
+    system: str = ""
+    animation: bool = False
+    resume: Annotated[str, Field(max_length=100)] = ""
+
+
+class Text(_Message):
+    type: Literal["text"]
+    text: str
+
+
+class Playback(_Message):
+    type: Literal["playback"]
+    played_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Cancel(_Message):
+    type: Literal["cancel"]
+
+
+class SessionEnd(_Message):
+    type: Literal["session.end"]
+
+
+ClientMessage = Annotated[SessionStart | Text | Playback | Cancel | SessionEnd, Field(discriminator="type")]
+_parser: TypeAdapter[SessionStart | Text | Playback | Cancel | SessionEnd] = TypeAdapter(ClientMessage)
+
+
+def parse(text: str) -> SessionStart | Text | Playback | Cancel | SessionEnd:
+    """Raises InputError, in words for the client's developer; never repeats what it was sent."""
+    try:
+        return _parser.validate_json(text)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        raise InputError(
+            "; ".join(
+                ".".join(str(part) for part in item["loc"]) + f": {item['msg']}" for item in problems
+            ).lstrip(": ")
+        ) from None
+
+
+def encode(event: Event) -> str:
+    return orjson.dumps({"type": NAMES[type(event)], **_fields(event)}).decode()
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    return {name: value for name, value in asdict(event).items() if value is not None}
+
+
+class _EndedError(Exception):
+    """The connection is over, with this close code."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        self.code = code
+        self.reason = reason
+
+
+class Connection:
+    """One WebSocket: reads into the session, writes from its outbox."""
+
+    def __init__(self, socket: WebSocket, sessions: Sessions) -> None:
+        self._socket = socket
+        self._sessions = sessions
+        self._outbox = Outbox()
+        self._session: Session | None = None
+        self._token = ""
+
+    async def run(self) -> None:
+        ended = _EndedError(CLOSE_NORMAL)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write())
+                await self._read(tasks)
+        except* _EndedError as group:
+            ended = group.exceptions[0] if isinstance(group.exceptions[0], _EndedError) else ended
+        except* WebSocketDisconnect:
+            ended.code = 0
+        finally:
+            if self._session is not None and ended.code != CLOSE_NORMAL:
+                self._sessions.store.keep(self._token, self._session.history)
+        if ended.code:
+            await self._socket.close(ended.code, ended.reason)
+
+    async def _read(self, tasks: asyncio.TaskGroup) -> NoReturn:
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1006))
+            try:
+                if (data := message.get("bytes")) is not None:
+                    self._open(tasks).audio(data)
+                else:
+                    await self._command(parse(message.get("text") or ""), tasks)
+            except InputError as error:
+                FAULTS.labels(error.code).inc()
+                self._outbox.put(Error(error.code, str(error), error.retryable))
+
+    async def _command(
+        self, command: SessionStart | Text | Playback | Cancel | SessionEnd, tasks: asyncio.TaskGroup
+    ) -> None:
+        limit = self._sessions.settings.max_text_chars
+        match command:
+            case SessionStart():
+                if self._session is not None:
+                    raise InputError("the session has started already")
+                if len(command.system) > limit:
+                    raise InputError(f"system: more than {limit} characters")
+                self._open(tasks, command)
+            case Text():
+                if len(command.text) > limit:
+                    raise InputError(f"text: more than {limit} characters")
+                self._open(tasks).text(command.text)
+            case Playback():
+                self._open(tasks).playback(command.played_ms)
+            case Cancel():
+                self._open(tasks).cancel()
+            case SessionEnd():
+                await self._flush()
+                raise _EndedError(CLOSE_NORMAL)
+
+    def _open(self, tasks: asyncio.TaskGroup, start: SessionStart | None = None) -> Session:
+        """The session; opened by `session.start`, or with its defaults by whatever comes first."""
+        if self._session is None:
+            start = start or SessionStart(type="session.start")
+            self._session = self._sessions.open(start, self._outbox)
+            self._token = HistoryStore.new_token()
+            self._outbox.put(SessionStarted(self._session.id, self._token, start.output_sample_rate))
+            tasks.create_task(self._session.run())
+        return self._session
+
+    async def _write(self) -> NoReturn:
+        try:
+            while True:
+                event = await self._outbox.get()
+                async with asyncio.timeout(SEND_DEADLINE_S):
+                    if isinstance(event, ReplyAudio):
+                        await self._socket.send_bytes(event.pcm)
+                    else:
+                        await self._socket.send_text(encode(event))
+        except (TimeoutError, Overloaded):
+            raise _EndedError(CLOSE_SLOW, "the client does not read") from None
+        except RuntimeError:  # starlette's word for a socket that is closed already
+            raise WebSocketDisconnect(1006) from None
+
+    async def _flush(self) -> None:
+        try:
+            async with asyncio.timeout(FLUSH_DEADLINE_S):
+                await self._outbox.until_empty()
+        except TimeoutError:
+            pass
+
+
+class Sessions:
+    """All voice sessions of this process."""
+
+    def __init__(self, engines: Engines, vad_model: VadModel, settings: SophiaSettings) -> None:
+        self.settings = settings
+        self.store = HistoryStore(settings.resume_s, settings.max_sessions)
+        self._engines = engines
+        self._vad_model = vad_model
+        self._open = 0
+
+    def open(self, start: SessionStart, outbox: Outbox) -> Session:
+        history = self.store.take(start.resume) if start.resume else None
+        if start.resume and history is None:
+            raise InputError("resume: this session is unknown or too old", hint="Start one without `resume`.")
+        config = SessionConfig(
+            start.sample_rate,
+            start.output_sample_rate,
+            start.language,
+            start.voice,
+            start.system,
+            start.animation,
+        )
+        return Session(
+            config,
+            self._engines,
+            self._vad_model,
+            self.settings,
+            history or History(self.settings.max_history_chars),
+            outbox,
+        )
+
+    async def serve(self, socket: WebSocket) -> None:
+        await socket.accept()
+        if self._open >= self.settings.max_sessions:
+            error = Overloaded(f"all {self.settings.max_sessions} sessions are taken")
+            await socket.send_text(encode(Error(error.code, str(error), error.retryable)))
+            await socket.close(CLOSE_BUSY)
+            return
+        self._open += 1
+        SESSIONS.inc()
+        try:
+            await Connection(socket, self).run()
+        except VoxloopError:
+            raise
+        except Exception:
+            log.exception("a voice session failed")
+            await socket.close(CLOSE_INTERNAL)
+        finally:
+            self._open -= 1
+            SESSIONS.dec()
+
+
+def router(sessions: Sessions) -> APIRouter:
+    router = APIRouter()
+
+    @router.websocket("/sophia/voice")
+    async def voice(socket: WebSocket) -> None:
+        await sessions.serve(socket)
+
+    return router
