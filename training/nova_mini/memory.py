@@ -1,0 +1,84 @@
+"""What somebody tells of themselves and asks for later: names, ages, favorites, cities, pets."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from training.nova_mini import tables
+from training.nova_mini.english import one
+from training.nova_mini.phrasing import Exchange, Language, ask, capital_first, held_out
+
+ONSETS = "b br ch d dr f fl g gr h j k kl l m n p pr qu r s sh st t th tr v w y z".split(" ")
+VOWELS = "a e i o u a e i o ai ee ia io ou".split(" ")
+ENDINGS = ("", "", "", "n", "l", "r", "s", "m", "th", "x", "ck", "nd", "rt")
+SYLLABLES = {"name": 0.35, "city": 0.2, "pet": 0.25, "person": 0.25, "word": 0.2}
+"""How often the value is made of random syllables, so that remembering is learnt and not a list of names."""
+LISTS = {
+    "name": "names", "city": "cities", "color": "colors", "food": "foods", "drink": "drinks",
+    "animal": "animals", "word": "spelling", "pet": "pet names", "person": "names", "job": "jobs",
+    "sport": "sports", "instrument": "instruments", "birthday": "months", "subject": "subjects",
+}  # fmt: skip
+KINDS = {"pet": "pets", "person": "people"}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One thing that can be told and asked for. `value` is as answers write it; `kind` which pet or person."""
+
+    topic: str
+    value: str
+    kind: str = ""
+    language: Language = "en"
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.kind}".strip()
+
+    def tell(self, rng: random.Random) -> Exchange:
+        return self._exchange(rng, "told", "told")
+
+    def recall(self, rng: random.Random) -> Exchange:
+        return self._exchange(rng, "asked", "asked")
+
+    def unknown(self, rng: random.Random) -> Exchange:
+        return self._exchange(rng, "asked", "unknown")
+
+    def _exchange(self, rng: random.Random, said: str, answered: str) -> Exchange:
+        file = f"memory_{self.language}.txt"
+        slots = {"value": self.value, "kind": self.kind, "article": one(self.value).split()[0]}
+        answer = tables.pairs(file, f"{self.topic} answers")[answered].format(**slots)
+        phrasings = tables.lines(file, f"{self.topic} {said}")
+        key = "" if answered == "unknown" else f"value:{self.value.lower()}"
+        task = {"told": "telling", "asked": "recall", "unknown": "unknown"}[answered]
+        return ask(rng, task, phrasings, capital_first(answer), key=key, language=self.language, **slots)
+
+
+def syllables(rng: random.Random) -> str:
+    """A made-up name of one to three syllables: "Drina", "Sholeth"."""
+    count = rng.choice((1, 2, 2, 2, 3, 3))
+    made = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(count)) + rng.choice(ENDINGS)
+    return made.capitalize()
+
+
+def memory(rng: random.Random, topic: str, *, made_up: bool = True) -> Memory:
+    value = word(rng, topic, made_up=made_up)
+    kind = rng.choice(tables.words("words_en.txt", KINDS[topic])) if topic in KINDS else ""
+    return Memory(topic, value, kind)
+
+
+def word(rng: random.Random, topic: str, *, made_up: bool) -> str:
+    if topic == "age":
+        return str(rng.randint(3, 99))
+    if topic == "number":
+        return str(rng.randint(0, rng.choice((20, 100, 999))))
+    if made_up and rng.random() < SYLLABLES.get(topic, 0.0):
+        made = syllables(rng)
+        return made.lower() if topic == "word" else made
+    return rng.choice(tables.words("words_en.txt", LISTS[topic]))
+
+
+TOPICS = ("name", "name", "name", "city", "age", "number", "pet", "person", *LISTS, "age", "number")
+
+
+def is_held(value: Memory) -> bool:
+    return held_out(f"value:{value.value.lower()}")
