@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Report:
-    """`rows` are single measurements, `figures` the numbers that claims rest on (None: not measurable here)."""
+    """`rows` are single measurements, `figures` what claims rest on (None: not measurable here)."""
 
     bench: str
     rows: Sequence[Row]

@@ -1,0 +1,119 @@
+"""`voxloop …`: what an operator types. Exit status 0 done, 1 failed, 2 called wrongly."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import orjson
+import typer
+from rich.console import Console
+
+from services.sophia.settings import SophiaSettings
+from shared.errors import StartupError, VoxloopError
+from shared.settings import load
+from voxloop import bench, talk, up
+from voxloop.stack import ROOT
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+console = Console()
+
+Reply = Annotated[Path, typer.Option(help="Where the spoken reply is written.")]
+Frames = Annotated[Path, typer.Option(help="Where the face frames are written, as JSON lines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+@app.command("up")
+def up_command() -> None:
+    """Start every engine and service, show their addresses, and keep them running until Ctrl-C."""
+    asyncio.run(up.up(console))
+
+
+@app.command("talk")
+def talk_command(
+    file: Annotated[Path, typer.Argument(help="A WAV recording of a question.")],
+    url: Annotated[str, typer.Option(help="sophia's voice address.")] = "",
+    language: str = "en-US",
+    api_key: Annotated[str, typer.Option(envvar="VOXLOOP_API_KEY", help="sophia's API key.")] = "",
+    reply: Reply = Path("reply.wav"),
+    frames: Frames = Path("face.jsonl"),
+    as_json: AsJson = False,
+) -> None:
+    """Speak a recording to a running sophia and take its reply."""
+    pcm = talk.load_question(file)
+    if not url:
+        settings = load(SophiaSettings)
+        url = f"ws://{settings.host}:{settings.http_port}/sophia/voice"
+    exchange = asyncio.run(talk.talk(url, pcm, language=language, api_key=api_key))
+    talk.save(exchange, reply, frames)
+    if as_json:
+        typer.echo(orjson.dumps(exchange.summary()).decode())
+    else:
+        talk.show(exchange, console)
+
+
+@app.command("run")
+def run_command(
+    once: Annotated[bool, typer.Option(help="End after the first turn.")] = False,
+    question: Annotated[Path, typer.Option(help="What is asked.")] = ROOT / "samples" / "question.wav",
+    reply: Reply = Path("reply.wav"),
+    frames: Frames = Path("face.jsonl"),
+) -> None:
+    """Start everything, ask the recorded question, show where the time went, and go on serving."""
+    asyncio.run(_run(once, question, reply, frames))
+
+
+async def _run(once: bool, question: Path, reply: Path, frames: Path) -> None:
+    pcm = talk.load_question(question)
+    async with up.running(console) as stack:
+        exchange = await talk.talk(stack.voice_url, pcm)
+        talk.save(exchange, reply, frames)
+        talk.show(exchange, console)
+        console.print(f"wrote {reply} and {frames}", highlight=False)
+        if shortcomings := exchange.shortcomings():
+            raise StartupError("the turn was not whole: " + "; ".join(shortcomings))
+        if not once:
+            console.print(up.addresses(stack))
+            console.print(f"open {stack.page_url} to talk yourself. Ctrl-C ends everything.")
+            await up.until_interrupted()
+
+
+class Benchmark(StrEnum):
+    ALL = "all"
+    SPEECH = "speech"
+
+
+@app.command("bench")
+def bench_command(which: Benchmark, as_json: AsJson = False) -> None:
+    """Measure, on the embedded engines of this machine."""
+    for report in bench.run(which):
+        if as_json:
+            typer.echo(report.json())
+        else:
+            report.show(console)
+
+
+def main() -> None:
+    try:
+        app()
+    except VoxloopError as error:
+        _fail(error)
+    except BaseExceptionGroup as group:  # what ends a TaskGroup
+        faults, others = group.split(VoxloopError)
+        if faults is None or others is not None:
+            raise
+        _fail(_first(faults))
+
+
+def _first(group: BaseExceptionGroup[VoxloopError]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _fail(error: BaseException) -> NoReturn:
+    Console(stderr=True, soft_wrap=True).print(f"voxloop: {error}", highlight=False, markup=False)
+    raise SystemExit(1) from None
