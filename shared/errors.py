@@ -5,7 +5,8 @@
     ├── StartupError         a process of ours cannot start (port in use, missing library, …)
     ├── InputError           the caller sent what cannot be served
     │   ├── AudioError       … and it was audio
-    │   └── Unauthorized     … or it came without a valid key
+    │   ├── Unauthorized     … or it came without a valid key
+    │   └── UnknownModel     … or it names a model that is not here
     ├── Overloaded           a bound of ours is reached; the same request may pass later
     └── PeerError            a server that we depend on let us down
         ├── PeerUnavailable  nobody answers there
@@ -58,6 +59,11 @@ class AudioError(InputError):
 class Unauthorized(InputError):
     code = "unauthorized"
     status = 401
+
+
+class UnknownModel(InputError):
+    code = "unknown_model"
+    status = 404
 
 
 class Overloaded(VoxloopError):

@@ -1,0 +1,87 @@
+"""The gRPC service nova.v1, which the voice loop calls: proto/nova/v1/nova.proto."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import grpc.aio
+from pydantic import ValidationError
+
+from services.nova.admission import Lane
+from services.nova.contracts import Chat, Message, Prompt, Sampling
+from services.nova.sampling import SamplingFields
+from services.nova.service import Nova
+from services.nova.settings import NovaSettings
+from shared import channels
+from shared.errors import InputError, Overloaded, VoxloopError
+from shared.wire.nova.v1 import nova_pb2, nova_pb2_grpc
+
+NAME = "voxloop.nova.v1.Nova"
+
+_OPTIONAL = ("max_tokens", "temperature", "top_p", "seed")
+_ROLES = frozenset({"system", "user", "assistant"})
+
+Context = grpc.aio.ServicerContext[nova_pb2.GenerateRequest, nova_pb2.GenerateResponse]
+
+
+class NovaServicer(nova_pb2_grpc.NovaServicer):
+    """An error's status comes with the trailing metadata `voxloop-code` and `voxloop-retryable` (0 or 1)."""
+
+    def __init__(self, nova: Nova) -> None:
+        self._nova = nova
+
+    # Messages are written, not yielded: a cancelled call must not leave a half-closed generator behind.
+    async def Generate(self, request: nova_pb2.GenerateRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802
+        async def write(text: str) -> None:
+            await context.write(nova_pb2.GenerateResponse(text=text))
+
+        lane = Lane.BATCH if request.priority == nova_pb2.PRIORITY_BATCH else Lane.VOICE
+        try:
+            self._nova.check_model(request.model)
+            prompt, sampling = _prompt(request), _sampling(request.sampling, self._nova.settings)
+            with self._nova.admission.enter(lane, 1) as (ticket,):
+                answer = await self._nova.stream(
+                    prompt, sampling, ticket, write, deadline_s=context.time_remaining()
+                )
+        except VoxloopError as error:
+            await _abort(context, error)
+        finish = nova_pb2.Finish(
+            reason=answer.finish_reason,
+            prompt_tokens=answer.prompt_tokens or 0,
+            completion_tokens=answer.completion_tokens,
+            ttft_ms=answer.ttft_ms,
+            total_ms=answer.total_ms,
+        )
+        await context.write(nova_pb2.GenerateResponse(finish=finish))
+
+
+def _prompt(request: nova_pb2.GenerateRequest) -> Prompt:
+    if not request.messages:
+        raise InputError("messages: at least one is needed")
+    for message in request.messages:
+        if message.role not in _ROLES:
+            raise InputError(f"messages: the role must be one of {', '.join(sorted(_ROLES))}")
+    return Chat(tuple(Message(message.role, message.content) for message in request.messages))
+
+
+def _sampling(wire: nova_pb2.Sampling, settings: NovaSettings) -> Sampling:
+    values: dict[str, Any] = {
+        name: getattr(wire, name)
+        for name in ("max_tokens", "temperature", "top_p", "seed")
+        if wire.HasField(name)
+    }
+    try:
+        return SamplingFields(stop=list(wire.stop), **values).sampling(settings)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise InputError(problems) from None
+
+
+async def _abort(context: Context, error: VoxloopError) -> NoReturn:
+    metadata = [("voxloop-code", error.code), ("voxloop-retryable", "1" if error.retryable else "0")]
+    if isinstance(error, Overloaded):
+        metadata.append(("retry-after", "1"))
+    await context.abort(channels.status_of(error), str(error), trailing_metadata=tuple(metadata))

@@ -1,0 +1,97 @@
+"""Server-sent events, and what happens when nobody reads them any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+Emit = Callable[[bytes], Awaitable[None]]
+"""Sends one or more whole events; waits while the client reads too slowly."""
+
+DONE = b"data: [DONE]\n\n"
+
+_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),  # nginx would hold the tokens back
+    ],
+}
+
+
+def event(data: bytes) -> bytes:
+    return b"data: " + data + b"\n\n"
+
+
+class ClientGone(Exception):
+    """The client closed the connection; there is nobody to answer."""
+
+
+class WhileConnected:
+    """Cancels its block when the client goes away, and raises ClientGone then.
+
+    Works as asyncio.timeout does, with the disconnect in place of the clock.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("WhileConnected needs a task to cancel")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._receive = receive
+        self._gone = False
+
+    async def __aenter__(self) -> Self:
+        self._watcher = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watcher.cancel()
+        if self._gone and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise ClientGone from error
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._task.cancel()
+
+
+class EventStream(Response):
+    """Runs `produce` for as long as the client listens.
+
+    The response begins with its first event, so what fails before that can still become a problem document.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, produce: Callable[[Emit], Awaitable[None]]) -> None:
+        super().__init__()
+        self._produce = produce
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def emit(data: bytes) -> None:
+            nonlocal started
+            if not started:
+                started = True
+                await send(_START)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+        try:
+            async with WhileConnected(receive):
+                await self._produce(emit)
+        except ClientGone:
+            return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

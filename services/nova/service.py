@@ -1,0 +1,183 @@
+"""nova itself: a place in line, a prompt, an upstream; out come text and how it went."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from prometheus_client import Histogram
+
+from services.nova import metrics
+from services.nova.admission import Admission, Ticket
+from services.nova.contracts import Chat, Contract, Finish, FinishReason, Message, Prompt, Sampling, Text
+from services.nova.settings import NovaSettings
+from services.nova.stops import StopFilter
+from shared.errors import InputError, PeerTimeout, UnknownModel, VoxloopError
+
+Write = Callable[[str], Awaitable[None]]
+"""Takes the next text of an answer. While it waits, nothing more is read from upstream."""
+
+_PROBE = Chat((Message("user", "Hi"),)), Sampling(max_tokens=1, temperature=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a generation ended. Times are ms since the request arrived, the wait for a place included.
+
+    `ttft_ms` is when the first text came to us: with the last, where it was not streamed.
+    """
+
+    finish_reason: FinishReason
+    prompt_tokens: int | None
+    completion_tokens: int
+    ttft_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    prompt: Prompt
+    sampling: Sampling
+    ticket: Ticket
+    limit_s: float
+    stream: bool
+
+
+class Nova:
+    def __init__(self, contract: Contract, settings: NovaSettings) -> None:
+        self.settings = settings
+        self.admission = Admission(
+            places=settings.max_in_flight, voice_places=settings.voice_places, queue=settings.max_queue
+        )
+        self._contract = contract
+        self._labels = (contract.name, settings.model)
+        self._first_token = metrics.FIRST_TOKEN.labels(*self._labels)
+        self._inter_token = metrics.INTER_TOKEN.labels(*self._labels)
+
+    def check_model(self, name: str | None) -> None:
+        known = self.settings.model
+        if name and name != known:
+            raise UnknownModel(f"there is no model {name[:80]!r} here.", hint=f"Ask for {known!r}.")
+
+    async def stream(
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        ticket: Ticket,
+        write: Write,
+        *,
+        deadline_s: float | None = None,
+    ) -> Answer:
+        """Hand each piece to `write` as it comes. Raises InputError, Overloaded, PeerError."""
+        limit_s = self.settings.request_deadline_s
+        if deadline_s is not None:
+            limit_s = min(limit_s, deadline_s)
+        return await self._answer(_Call(prompt, sampling, ticket, limit_s, stream=True), write)
+
+    async def whole(self, prompt: Prompt, sampling: Sampling, ticket: Ticket) -> tuple[str, Answer]:
+        """The same in one piece, which costs Triton one message instead of one for each token."""
+        texts: list[str] = []
+
+        async def keep(text: str) -> None:
+            texts.append(text)
+
+        call = _Call(prompt, sampling, ticket, self.settings.request_deadline_s, stream=False)
+        answer = await self._answer(call, keep)
+        return "".join(texts), answer
+
+    async def probe(self) -> None:
+        """One real token, past the queue: what readiness means."""
+        prompt, sampling = _PROBE
+        async with aclosing(self._contract.generate(prompt, sampling, stream=True)) as parts:
+            async for _ in parts:
+                pass
+
+    async def _answer(self, call: _Call, write: Write) -> Answer:
+        try:
+            async with asyncio.timeout(call.limit_s):
+                _check(call.prompt)
+                await call.ticket.turn(self.settings.queue_deadline_s)
+                answer = await self._generate(call, write)
+        except asyncio.CancelledError:
+            metrics.CANCELLED.labels(*self._labels).inc()
+            raise
+        except TimeoutError:
+            metrics.FAILED.labels(*self._labels, PeerTimeout.code).inc()
+            raise PeerTimeout(
+                self._contract.peer, f"the answer was not complete in {call.limit_s:g} s"
+            ) from None
+        except VoxloopError as error:
+            metrics.FAILED.labels(*self._labels, error.code).inc()
+            raise
+        finally:
+            self.admission.leave(call.ticket)
+        metrics.ANSWER.labels(*self._labels, answer.finish_reason).observe(answer.total_ms / 1e3)
+        return answer
+
+    async def _generate(self, call: _Call, write: Write) -> Answer:
+        stops = StopFilter(call.sampling.stop)
+        pace = _Pace(call.ticket.arrived, self._first_token if call.stream else None, self._inter_token)
+        finish = Finish("stop", None)
+        try:
+            generation = self._contract.generate(call.prompt, call.sampling, stream=call.stream)
+            async with aclosing(generation) as parts:
+                async for part in parts:
+                    if isinstance(part, Finish):
+                        finish = part
+                    elif stops.hit:  # and the engine did not notice
+                        break
+                    else:
+                        pace.tick(part.tokens)
+                        if text := stops.feed(part.text):
+                            await write(text)
+        finally:
+            metrics.TOKENS.labels(*self._labels, "completion").inc(pace.tokens)
+            metrics.TOKENS.labels(*self._labels, "prompt").inc(finish.prompt_tokens or 0)
+        if text := stops.flush():
+            await write(text)
+        total_s = time.perf_counter() - call.ticket.arrived
+        return Answer(
+            "stop" if stops.hit else finish.reason,
+            finish.prompt_tokens,
+            pace.tokens,
+            (pace.first_s or total_s) * 1e3,
+            total_s * 1e3,
+        )
+
+
+class _Pace:
+    """Counts tokens and times pieces; `first` is None where the answer comes in one."""
+
+    __slots__ = ("_first", "_inter", "_last", "_started", "first_s", "tokens")
+
+    def __init__(self, started: float, first: Histogram | None, inter: Histogram) -> None:
+        self.tokens = 0
+        self.first_s: float | None = None
+        self._started = self._last = started
+        self._first = first
+        self._inter = inter
+
+    def tick(self, tokens: int) -> None:
+        now = time.perf_counter()
+        self.tokens += tokens
+        if self.first_s is not None:
+            self._inter.observe(now - self._last)
+        else:
+            self.first_s = now - self._started
+            if self._first is not None:
+                self._first.observe(self.first_s)
+        self._last = now
+
+
+def _check(prompt: Prompt) -> None:
+    """Here, and not at the edge, so that one bad prompt of a batch fails alone."""
+    texts = [prompt.text] if isinstance(prompt, Text) else [message.content for message in prompt.messages]
+    if not texts[-1].strip():
+        raise InputError("the prompt is empty")
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:  # JSON can say "\ud800", which no UTF-8 can
+        raise InputError("the prompt holds half a surrogate pair, which is no Unicode text") from None

@@ -1,0 +1,46 @@
+"""nova's settings: environment variables that begin with NOVA_."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Port, Seconds, ServiceSettings
+
+
+class NovaSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="NOVA_", extra="ignore", frozen=True)
+
+    http_port: Port = 8010
+    grpc_port: Port = 8011
+
+    contract: Literal["vllm"] = "vllm"
+    """What the upstream speaks: the tensors of Triton's vLLM backend."""
+    triton_url: str = "127.0.0.1:8001"
+    """host:port of Triton's gRPC endpoint."""
+    model: str = "nova"
+    """The model's name upstream; also the one name that callers may ask for."""
+
+    max_in_flight: PositiveInt = 64
+    """Answers that are generated at once."""
+    voice_places: Annotated[int, Field(ge=0)] = 8
+    """How many of them only the voice loop may take."""
+    max_queue: Annotated[int, Field(ge=0)] = 256
+    """Answers that wait for a place, in each lane; more are refused with 429."""
+    queue_deadline_s: Seconds = 15.0
+
+    max_body_bytes: PositiveInt = 1 << 20
+    max_prompts: PositiveInt = 64
+    """Prompts of one REST request."""
+    max_tokens: PositiveInt = 4096
+    """The most that a request may ask for."""
+    default_max_tokens: PositiveInt = 256
+    default_temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """0: the same question gets the same answer, unless the caller wants it otherwise."""
+
+    request_deadline_s: Seconds = 120.0
+    """From the request's arrival to its last token, the wait for a place included."""
+    first_token_deadline_s: Seconds = 20.0
+    inter_token_deadline_s: Seconds = 10.0
