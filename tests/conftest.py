@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = [
+    "tests.fixtures.triton",
+]
+
 ROOT = Path(__file__).resolve().parent.parent
 MATERIAL = ROOT.parent / "shared"
 """Real clips and captures that lie beside the checkout on the founders' machines; not in the project."""

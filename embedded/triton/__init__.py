@@ -1,0 +1,1 @@
+"""Embedded Triton: the real tritonserver, out of the wheel nvidia-pytriton, serving `models/`."""
