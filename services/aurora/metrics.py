@@ -1,0 +1,24 @@
+"""What aurora tells Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from shared.metrics import LATENCY_BUCKETS
+
+ACTIVE = Gauge("voxloop_aurora_active_turns", "Turns that are animated now")
+TURNS = Counter("voxloop_aurora_turns_total", "Turns that ended: done, cancelled, failed", ["outcome"])
+FRAMES = Counter("voxloop_aurora_frames_total", "Frames sent to the callers of Animate")
+PEER_ERRORS = Counter("voxloop_aurora_peer_errors_total", "Faults of Audio2Face, by code", ["code"])
+FIRST_FRAME = Histogram(
+    "voxloop_aurora_first_frame_seconds",
+    "From a turn's first sound to its first frame",
+    buckets=LATENCY_BUCKETS,
+)
+LATENESS = Histogram(
+    "voxloop_aurora_frame_lateness_seconds",
+    "From the sound of a frame's time coming in to that frame going out",
+    buckets=LATENCY_BUCKETS,
+)
+VIEWERS = Gauge("voxloop_aurora_viewers", "Viewers connected to /aurora/frames")
+VIEWER_DROPS = Counter("voxloop_aurora_viewer_drops_total", "Messages dropped because a viewer was too slow")

@@ -1,0 +1,90 @@
+"""aurora.v1 over gRPC: who calls, for how long, and what they are told when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from services.aurora import metrics
+from services.aurora.audio2face import Audio2Face
+from services.aurora.bridge import Request, Response, Turn, TurnAbandoned
+from services.aurora.settings import AuroraSettings
+from services.aurora.viewers import Viewers
+from shared import channels
+from shared.errors import InputError, Overloaded, PeerError, VoxloopError
+from shared.wire.aurora.v1.aurora_pb2_grpc import AuroraServicer
+
+log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Request, Response]
+
+
+class FaceService(AuroraServicer):
+    def __init__(self, audio2face: Audio2Face, viewers: Viewers, settings: AuroraSettings) -> None:
+        self._audio2face = audio2face
+        self._viewers = viewers
+        self._settings = settings
+
+    # The stubs know generators only; with context.write a caller that does not read meets a deadline.
+    async def Animate(  # type: ignore[override]  # noqa: N802 - the protocol's name
+        self, _: object, context: Any
+    ) -> None:
+        metrics.ACTIVE.inc()
+        outcome = "cancelled"
+        try:
+            await self._animate(_Caller(context, self._settings.caller_timeout_s))
+            outcome = "done"
+        except TurnAbandoned:
+            await context.abort(grpc.StatusCode.CANCELLED, "the stream ended without End")
+        except VoxloopError as error:
+            outcome = "failed"
+            await _refuse(context, error)
+        finally:
+            metrics.ACTIVE.dec()
+            metrics.TURNS.labels(outcome).inc()
+
+    async def _animate(self, caller: _Caller) -> None:
+        first = await caller.read()
+        if first is None:
+            raise TurnAbandoned
+        if first.WhichOneof("part") != "start":
+            raise InputError("the first message must be Start")
+        turn = Turn(first.start, self._settings, caller.read, caller.write)
+        with self._viewers.turn(first.start.session_id, first.start.turn) as view:
+            await turn.run(self._audio2face, view)
+
+
+class _Caller:
+    """The two directions of the call, each with a deadline."""
+
+    def __init__(self, context: Context, timeout_s: float) -> None:
+        self._context = context
+        self._timeout_s = timeout_s
+
+    async def read(self) -> Request | None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                message = await self._context.read()
+        except TimeoutError:
+            raise InputError(f"the caller sent nothing for {self._timeout_s:g} s") from None
+        return message if isinstance(message, Request) else None
+
+    async def write(self, message: Response) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._context.write(message)
+        except TimeoutError:
+            raise Overloaded(f"the caller took nothing for {self._timeout_s:g} s") from None
+
+
+async def _refuse(context: Context, error: VoxloopError) -> None:
+    """Ends the call with the status of `error`; its code and whether to retry stand in the metadata."""
+    if isinstance(error, PeerError):
+        metrics.PEER_ERRORS.labels(error.code).inc()
+        log.warning("%s (%s)", error, error.code)
+    metadata = (("code", error.code), ("retryable", str(error.retryable).lower()))
+    await context.abort(channels.status_of(error), str(error), trailing_metadata=metadata)

@@ -1,0 +1,59 @@
+"""Every setting of aurora, read from AURORA_… in the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from shared.channels import Endpoint
+from shared.settings import Port, Seconds, ServiceSettings
+
+
+class AuroraSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="AURORA_", extra="ignore", frozen=True)
+
+    http_port: Port = 8030
+    grpc_port: Port = 8031
+
+    a2f_uri: str = "127.0.0.1:52000"
+    a2f_tls: bool = False
+    a2f_ca: Path | None = None
+    a2f_client_cert: Path | None = None
+    a2f_client_key: Path | None = None
+    a2f_api_key: SecretStr | None = None
+    """Sent as `authorization: Bearer …`, with a2f_function_id, to a hosted Audio2Face."""
+    a2f_function_id: str = ""
+
+    write_timeout_s: Seconds = 2.0
+    """How long Audio2Face may refuse to take more sound."""
+    frame_timeout_s: Seconds = 3.0
+    """How long Audio2Face may owe us a frame, or the end of its stream."""
+    caller_timeout_s: Seconds = 30.0
+    """How long the caller of Animate may send nothing, or take no frame."""
+    trailing_silence_ms: Annotated[int, Field(ge=0, le=5000)] = 500
+    """Silence after the speech, so that Audio2Face closes the mouth; its frames are not sent on."""
+
+    ahead_s: Annotated[float, Field(ge=2)] = 8.0
+    """Sound of a turn whose frames the caller has not taken yet; beyond it the caller is read no further."""
+    viewer_queue: Annotated[int, Field(ge=8)] = 64
+    """Messages that wait for one viewer, about two seconds; when full, the oldest are dropped and counted."""
+    viewer_timeout_s: Seconds = 10.0
+    """A viewer that takes nothing for this long is disconnected."""
+    max_viewers: Annotated[int, Field(ge=1)] = 100
+
+    def audio2face(self) -> Endpoint:
+        metadata = [("function-id", self.a2f_function_id)] if self.a2f_function_id else []
+        if self.a2f_api_key:
+            metadata.append(("authorization", f"Bearer {self.a2f_api_key.get_secret_value()}"))
+        return Endpoint(
+            "audio2face",
+            self.a2f_uri,
+            self.a2f_tls,
+            self.a2f_ca,
+            self.a2f_client_cert,
+            self.a2f_client_key,
+            tuple(metadata),
+        )
