@@ -60,12 +60,11 @@ class Clauses:
         return [*ready, rest] if rest else ready
 
     def _boundary(self) -> int | None:
-        for match in _END.finditer(self._text):
-            if not self._is_abbreviation(match.end()):
-                return self._capped(match.end())
+        ends = (match.end() for match in _END.finditer(self._text))
+        end = next((end for end in ends if not self._is_abbreviation(end)), None)
         if self._first and (pause := _PAUSE.search(self._text, MIN_FIRST_CHARS)):
-            return self._capped(pause.end())
-        return self._capped(None)
+            end = pause.end() if end is None else min(end, pause.end())
+        return self._capped(end)
 
     def _is_abbreviation(self, end: int) -> bool:
         word = _LAST_WORD.search(self._text[:end])

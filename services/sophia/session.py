@@ -58,13 +58,16 @@ class Session:
         settings: SophiaSettings,
         history: History,
         outbox: Outbox,
+        tasks: asyncio.TaskGroup,
     ) -> None:
+        """Works in `tasks` from now on, until they are cancelled."""
         self.id = uuid.uuid4().hex[:12]
         self.history = history
         self._config = config
         self._engines = engines
         self._settings = settings
         self._outbox = outbox
+        self._tasks = tasks
         self._whole = WholeSamples()
         self._resampler = Resampler(config.input_rate, RATE)
         self._vad = Vad(
@@ -77,15 +80,11 @@ class Session:
         self._reply_task: asyncio.Task[None] | None = None
         self._resume_timer: asyncio.TimerHandle | None = None
         self._awaiting_final = False
-        self._tasks: asyncio.TaskGroup | None = None
+        tasks.create_task(self._hearing.run())
 
-    async def run(self) -> None:
-        """Hear and reply until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as self._tasks:
-                self._tasks.create_task(self._hearing.run())
-        finally:
-            self._interrupt("disconnected")
+    def close(self) -> None:
+        """The client is gone: of a reply under way, the history keeps what was heard."""
+        self._interrupt("disconnected")
 
     # What the client does
 
@@ -164,8 +163,6 @@ class Session:
         return self._reply is not None and self._reply.clock.paused
 
     def _start_reply(self, text: str, stopwatch: Stopwatch) -> None:
-        if self._tasks is None:
-            return
         self.history.user(text)
         system = self._config.system or self._settings.system
         messages = [*([Message("system", system)] if system else []), *self.history.messages]

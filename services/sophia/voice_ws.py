@@ -21,7 +21,7 @@ from services.sophia.settings import SophiaSettings
 from services.sophia.turn import Engines
 from services.sophia.vad import VadModel
 from shared.audio import MAX_RATE, MIN_RATE, RATE
-from shared.errors import InputError, Overloaded, VoxloopError
+from shared.errors import InputError, Overloaded
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +121,10 @@ class Connection:
         except* WebSocketDisconnect:
             ended.code = 0
         finally:
-            if self._session is not None and ended.code != CLOSE_NORMAL:
-                self._sessions.store.keep(self._token, self._session.history)
+            if self._session is not None:
+                self._session.close()
+                if ended.code != CLOSE_NORMAL:
+                    self._sessions.store.keep(self._token, self._session.history)
         if ended.code:
             await self._socket.close(ended.code, ended.reason)
 
@@ -167,10 +169,9 @@ class Connection:
         """The session; opened by `session.start`, or with its defaults by whatever comes first."""
         if self._session is None:
             start = start or SessionStart(type="session.start")
-            self._session = self._sessions.open(start, self._outbox)
+            self._session = self._sessions.open(start, self._outbox, tasks)
             self._token = HistoryStore.new_token()
             self._outbox.put(SessionStarted(self._session.id, self._token, start.output_sample_rate))
-            tasks.create_task(self._session.run())
         return self._session
 
     async def _write(self) -> NoReturn:
@@ -205,7 +206,7 @@ class Sessions:
         self._vad_model = vad_model
         self._open = 0
 
-    def open(self, start: SessionStart, outbox: Outbox) -> Session:
+    def open(self, start: SessionStart, outbox: Outbox, tasks: asyncio.TaskGroup) -> Session:
         history = self.store.take(start.resume) if start.resume else None
         if start.resume and history is None:
             raise InputError("resume: this session is unknown or too old", hint="Start one without `resume`.")
@@ -224,6 +225,7 @@ class Sessions:
             self.settings,
             history or History(self.settings.max_history_chars),
             outbox,
+            tasks,
         )
 
     async def serve(self, socket: WebSocket) -> None:
@@ -237,8 +239,6 @@ class Sessions:
         SESSIONS.inc()
         try:
             await Connection(socket, self).run()
-        except VoxloopError:
-            raise
         except Exception:
             log.exception("a voice session failed")
             await socket.close(CLOSE_INTERNAL)

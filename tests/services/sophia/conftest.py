@@ -1,0 +1,105 @@
+"""sophia served by a real uvicorn on a free port, with scripted engines behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
+
+from services.sophia.app import create_app
+from services.sophia.settings import SophiaSettings
+from tests.services.sophia.engines import Scripted, scripted_engines
+
+DEADLINE_S = 10.0
+
+
+@dataclass
+class Client:
+    """One voice session, as a client sees it."""
+
+    socket: ClientConnection
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """Everything received, in order; audio as {"type": "audio", "pcm": …}."""
+
+    async def send(self, **message: Any) -> None:
+        await self.socket.send(orjson.dumps(message).decode())
+
+    async def say(self, pcm: bytes) -> None:
+        """Microphone audio in pieces of 20 ms, as fast as it goes."""
+        for start in range(0, len(pcm), 640):
+            await self.socket.send(pcm[start : start + 640])
+
+    async def until(self, kind: str) -> dict[str, Any]:
+        """The next event of this type; whatever comes before it is kept in `events`."""
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                message = await self.socket.recv()
+                event = (
+                    {"type": "audio", "pcm": message} if isinstance(message, bytes) else orjson.loads(message)
+                )
+                self.events.append(event)
+                if event["type"] == kind:
+                    return event
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == kind]
+
+
+@dataclass
+class Sophia:
+    engines: Scripted
+    address: str
+
+    @asynccontextmanager
+    async def session(self, **start: Any) -> AsyncIterator[Client]:
+        async with connect(f"ws://{self.address}/sophia/voice", proxy=None) as socket:
+            client = Client(socket)
+            await client.send(type="session.start", **start)
+            await client.until("session.started")
+            yield client
+
+
+@asynccontextmanager
+async def served(engines: Scripted, **settings: Any) -> AsyncIterator[Sophia]:
+    app = create_app(
+        SophiaSettings(
+            riva_uri=engines.addresses["riva"],
+            riva_tls=False,
+            nova_uri=engines.addresses["nova"],
+            aurora_uri=engines.addresses["aurora"],
+            **settings,
+        )
+    )
+    config = uvicorn.Config(app, port=0, log_config=None, ws="websockets-sansio", ws_max_size=1 << 20)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        assert not serving.done(), "sophia did not start"
+        await asyncio.sleep(0.01)  # uvicorn tells nobody that it has started
+    try:
+        yield Sophia(engines, "127.0.0.1:%d" % server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@pytest.fixture
+async def engines() -> AsyncIterator[Scripted]:
+    async with scripted_engines() as engines:
+        yield engines
+
+
+@pytest.fixture
+async def sophia(engines: Scripted) -> AsyncIterator[Sophia]:
+    async with served(engines) as sophia:
+        yield sophia
+
+
+Serve = Callable[..., Awaitable[Sophia]]

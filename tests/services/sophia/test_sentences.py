@@ -1,0 +1,72 @@
+"""Streamed text becomes what is spoken in one breath."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.sophia.sentences import MAX_CHARS, Clauses, speakable
+
+
+def clauses(*pieces: str) -> list[str]:
+    cutter = Clauses()
+    return [clause for piece in pieces for clause in cutter.feed(piece)] + cutter.flush()
+
+
+def test_a_sentence_is_ready_as_soon_as_it_ends() -> None:
+    assert Clauses().feed("It is cold.") == ["It is cold."]
+    assert Clauses().feed("Really?") == ["Really?"]
+
+
+def test_the_first_clause_leaves_at_its_comma_and_later_ones_are_whole() -> None:
+    assert clauses("Of course I can, but only now. Wait a moment, please. ") == [
+        "Of course I can,",
+        "but only now.",
+        "Wait a moment, please.",
+    ]
+
+
+def test_a_short_start_does_not_stand_alone() -> None:
+    assert clauses("Yes, I do.") == ["Yes, I do."]
+
+
+@pytest.mark.parametrize(
+    "text", ["Pi is 3.14 or so.", "Ask Dr. Smith now.", "That is e.g. a cat.", "Call J. Doe today."]
+)
+def test_a_dot_that_ends_nothing_does_not_cut(text: str) -> None:
+    assert clauses(text) == [text]
+
+
+def test_a_number_at_the_end_waits_for_what_follows() -> None:
+    cutter = Clauses()
+    assert cutter.feed("It is 3.") == []
+    assert cutter.feed("5 degrees.") == ["It is 3.5 degrees."]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "spoken"),
+    [
+        ("**Bold** and _soft_ and `code`.", "Bold and soft and code."),
+        ("# Title", "Title"),
+        ("- one\n- two", "one two"),
+        ("See [the page](http://x.example/y).", "See the page."),
+        ("Run ```rm -rf``` now.", "Run now."),
+        ("2 * 3 is 6", "2 * 3 is 6"),
+    ],
+)
+def test_markdown_is_not_spoken(markdown: str, spoken: str) -> None:
+    assert speakable(markdown) == spoken
+
+
+@given(st.lists(st.text(alphabet="abcdefg ABC.,;!?123\n", max_size=80), max_size=20))
+def test_nothing_is_lost_and_nothing_is_too_long(pieces: list[str]) -> None:
+    ready = clauses(*pieces)
+    assert all(0 < len(clause) <= MAX_CHARS for clause in ready)
+    assert "".join("".join(ready).split()) == "".join("".join(pieces).split())
+
+
+@given(st.text(max_size=300), st.integers(1, 20))
+def test_any_text_cut_anywhere_ends(text: str, step: int) -> None:
+    ready = clauses(*(text[start : start + step] for start in range(0, len(text), step)))
+    assert all(len(clause) <= MAX_CHARS for clause in ready)
