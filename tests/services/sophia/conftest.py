@@ -84,7 +84,8 @@ async def served(engines: Scripted, **settings: Any) -> AsyncIterator[Sophia]:
         assert not serving.done(), "sophia did not start"
         await asyncio.sleep(0.01)  # uvicorn tells nobody that it has started
     try:
-        yield Sophia(engines, "127.0.0.1:%d" % server.servers[0].sockets[0].getsockname()[1])
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Sophia(engines, f"127.0.0.1:{port}")
     finally:
         server.should_exit = True
         await serving

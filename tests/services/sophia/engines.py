@@ -58,9 +58,7 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
         result.alternatives.add(transcript=text + " ", confidence=0.9)
         self._results.put_nowait(asr.StreamingRecognizeResponse(results=[result]))
 
-    async def StreamingRecognize(  # noqa: N802 - Riva's name
-        self, requests: AsyncIterator[Any], context: Context
-    ) -> AsyncIterator[Any]:
+    async def StreamingRecognize(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         if self.refuse:
             await context.abort(*self.refuse)
         stream, self.streams = self.streams, self.streams + 1
@@ -82,7 +80,7 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
         finally:
             listener.cancel()
 
-    async def GetRivaSpeechRecognitionConfig(self, request: Any, context: Context) -> Any:  # noqa: N802
+    async def GetRivaSpeechRecognitionConfig(self, request: Any, context: Context) -> Any:
         return asr.RivaSpeechRecognitionConfigResponse()
 
 
@@ -96,9 +94,7 @@ class ScriptedSynthesis(tts_grpc.RivaSpeechSynthesisServicer):
         self.hold: asyncio.Event | None = None
         """Where set, nothing is spoken until the event is."""
 
-    async def SynthesizeOnline(  # noqa: N802
-        self, requests: AsyncIterator[Any], context: Context
-    ) -> AsyncIterator[Any]:
+    async def SynthesizeOnline(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         try:
             async for request in requests:
                 self.spoken.append(request.text)
@@ -121,7 +117,7 @@ class ScriptedSynthesis(tts_grpc.RivaSpeechSynthesisServicer):
             self.cancelled.set()
             raise
 
-    async def GetRivaSynthesisConfig(self, request: Any, context: Context) -> Any:  # noqa: N802
+    async def GetRivaSynthesisConfig(self, request: Any, context: Context) -> Any:
         return tts.RivaSynthesisConfigResponse()
 
 
@@ -140,7 +136,7 @@ class ScriptedNova(nova_pb2_grpc.NovaServicer):
         self.endless = False
         """Never end the stream: the answer is still being thought of."""
 
-    async def Generate(  # type: ignore[override]  # noqa: N802
+    async def Generate(  # type: ignore[override]
         self, request: nova_pb2.GenerateRequest, context: Context
     ) -> AsyncIterator[nova_pb2.GenerateResponse]:
         self.asked.append([(message.role, message.content) for message in request.messages])
@@ -166,7 +162,7 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
         self.cancelled = asyncio.Event()
         self.fail = False
 
-    async def Animate(  # type: ignore[override]  # noqa: N802
+    async def Animate(  # type: ignore[override]
         self, requests: AsyncIterator[aurora_pb2.AnimateRequest], context: Context
     ) -> AsyncIterator[aurora_pb2.AnimateResponse]:
         rate, samples, frames = 16000, 0, 0

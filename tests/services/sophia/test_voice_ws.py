@@ -8,8 +8,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from services.sophia.voice_ws import encode, parse
 from services.sophia.events import Animation, Error
+from services.sophia.voice_ws import encode, parse
 from shared.errors import InputError
 from tests.services.sophia.conftest import Client, Sophia, served
 from tests.services.sophia.engines import WORD_MS, Scripted
@@ -155,11 +155,13 @@ async def test_a_broken_session_is_resumed_with_its_history_once(sophia: Sophia)
 
 
 async def test_a_session_too_many_is_refused_with_a_reason(engines: Scripted) -> None:
-    async with served(engines, max_sessions=1) as sophia, sophia.session():
-        async with connect(f"ws://{sophia.address}/sophia/voice", proxy=None) as socket:
-            client = Client(socket)
-            error = await client.until("error")
-            assert (error["code"], error["retryable"]) == ("overloaded", True)
+    async with (
+        served(engines, max_sessions=1) as sophia,
+        sophia.session(),
+        connect(f"ws://{sophia.address}/sophia/voice", proxy=None) as socket,
+    ):
+        error = await Client(socket).until("error")
+        assert (error["code"], error["retryable"]) == ("overloaded", True)
 
 
 def test_no_message_repeats_what_the_client_sent() -> None:
