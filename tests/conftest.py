@@ -8,7 +8,9 @@ import pytest
 
 pytest_plugins = [
     "tests.fixtures.face",
+    "tests.fixtures.speech",
     "tests.fixtures.triton",
+    "tests.fixtures.nova",  # after triton, on which it builds
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
