@@ -1,39 +1,33 @@
-"""Continuous batching: requests join and leave between the steps of one pipeline, in one thread."""
+"""Continuous batching: requests join and leave between the steps of one pipeline."""
 
 from __future__ import annotations
 
 import secrets
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol
 
-from .courier import Courier
-from .job import Fault, Finish, Job
+from .answer import Answer
+from .messages import Batch, Begun, Cancel, Fault, Finish, Gain, Refusal, Start, Stats
 from .sampling import Sampling
 
-CLOSE_S = 2.0
-"""How long the threads may take to end."""
 
+class Output(NamedTuple):
+    """What a generation has gained; `logprobs` is empty unless the sampling asks for them."""
 
-class Full(Exception):
-    """No room for another request; the message says how many there are."""
-
-
-class Down(Exception):
-    """The engine cannot generate any more; the message says why."""
-
-
-@dataclass(frozen=True)
-class Output:
     tokens: list[int]
     logprobs: list[float]
     finish: Finish | None
 
 
 class Starved(Exception):
-    """The pipeline gave up on this answer because its key-value cache is full."""
+    """The pipeline gave an answer up because its key-value cache is full."""
+
+
+class Refused(Exception):
+    """The pipeline does not take this request; it goes on with the others."""
 
 
 class Generation(Protocol):
@@ -46,182 +40,167 @@ class Generation(Protocol):
 
 
 class Pipeline(Protocol):
-    """What really generates. Not thread-safe: the engine's thread alone calls it."""
+    def add(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> Generation:
+        """Raises Refused."""
 
-    def add(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> Generation: ...
     def step(self) -> None: ...
 
     def requests(self) -> int:
-        """How many answers it holds."""
+        """How many answers it holds, those included that end with the next step."""
+
+
+class Tokens(Protocol):
+    """The model's tokenizer."""
+
+    @property
+    def table(self) -> Sequence[bytes]:
+        """What each token adds to the text: text.token_bytes."""
+
+    def encode(self, text: str) -> list[int]: ...
 
 
 @dataclass(frozen=True)
-class Stats:
-    running: int
-    """Answers that the pipeline itself holds."""
-    waiting: int
-    generated_tokens: int
-    cancelled: int
+class Limits:
+    context: int
+    """Tokens of prompt and answer together."""
+    max_running: int
+    """Answers that generate together."""
 
 
-@dataclass
-class _Running:
-    job: Job
-    generations: list[Generation]
+@dataclass(frozen=True)
+class Running:
+    start: Start
+    answers: list[tuple[Answer, Generation]]
+
+    @property
+    def finished(self) -> bool:
+        return all(answer.finish for answer, _ in self.answers)
 
 
 class Engine:
-    """`open_pipeline` is called again after a pipeline failed: its requests fail, later ones do not."""
+    """`inbox` brings Start and Cancel, anything else ends the loop. `send` may block: that slows us down."""
 
     def __init__(
         self,
-        open_pipeline: Callable[[], Pipeline],
-        report: Callable[[Stats], None],
-        *,
-        max_running: int,
-        max_waiting: int,
+        pipeline: Pipeline,
+        tokens: Tokens,
+        limits: Limits,
+        inbox: SimpleQueue[Any],
+        send: Callable[[Batch], None],
     ) -> None:
-        self._open_pipeline = open_pipeline
-        self._pipeline = open_pipeline()
-        self._max_running = max_running
-        self._max_waiting = max_waiting
-        self._work = threading.Condition()
-        self._waiting: deque[Job] = deque()
-        self._running: list[_Running] = []
-        self._requests = self._tokens = self._cancelled = 0
-        self._down: str | None = None
-        self._closing = False
-        self._courier = Courier(lambda: report(self.stats()), self._wake)
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._thread.start()
+        self._pipeline = pipeline
+        self._tokens = tokens
+        self._limits = limits
+        self._longest = max(map(len, tokens.table), default=1)
+        self._inbox = inbox
+        self._send = send
+        self._waiting: deque[Start] = deque()
+        self._running: dict[int, Running] = {}
+        self._events: list[Begun | Gain | Refusal] = []
+        self._generated = self._cancelled = 0
+        self._told = Stats()
 
-    def submit(self, job: Job) -> None:
-        """Raises Full, or Down."""
-        with self._work:
-            if self._down or self._closing:
-                raise Down(self._down or "the model is being unloaded")
-            if len(self._waiting) >= self._max_waiting:
-                raise Full(
-                    f"the engine is full: {len(self._running)} requests run, {len(self._waiting)} wait"
-                )
-            self._courier.watch(job)
-            self._waiting.append(job)
-            self._work.notify()
+    def run(self) -> None:
+        while self._take_in():
+            self._admit()
+            self._pipeline.step()
+            self._harvest()
+            self._tell()
 
-    def stats(self) -> Stats:
-        return Stats(self._requests, len(self._waiting), self._tokens, self._cancelled)
+    def _take_in(self) -> bool:
+        """Reads what has come; waits where there is nothing else to do. False: it is time to end."""
+        idle = not self._waiting and not self._pipeline.requests()
+        while idle or not self._inbox.empty():
+            idle = False
+            message = self._inbox.get()
+            if isinstance(message, Start):
+                self._waiting.append(message)
+            elif isinstance(message, Cancel):
+                self._cancel(message.id)
+            else:
+                return False
+        return True
 
-    def close(self) -> None:
-        """Ends both threads; requests that are still open fail."""
-        with self._work:
-            self._closing = True
-            self._work.notify()
-        self._thread.join(CLOSE_S)
-        self._courier.close(CLOSE_S)
-
-    def _wake(self) -> None:
-        with self._work:
-            self._work.notify()
-
-    def _run(self) -> None:
-        while self._wait_for_work():
-            try:
-                self._drop_cancelled()
-                self._admit()
-                self._pipeline.step()
-                self._harvest()
-                self._requests = self._pipeline.requests()
-            except Exception as error:  # noqa: BLE001 - whatever it raises must reach the callers, not end this thread
-                self._recover(error)
-        self._fail_all("unavailable", "the model was unloaded")
-
-    def _wait_for_work(self) -> bool:
-        with self._work:
-            while not (self._closing or self._waiting or self._running or self._requests):
-                self._work.wait()
-            return not self._closing
-
-    def _drop_cancelled(self) -> None:
-        for entry in [entry for entry in self._running if entry.job.cancel_requested]:
-            for generation in entry.generations:
+    def _cancel(self, id: int) -> None:  # noqa: A002
+        running = self._running.pop(id, None)
+        if running:
+            for _, generation in running.answers:
                 generation.cancel()
-            self._running.remove(entry)
-            self._count_cancelled(entry.job)
-        with self._work:
-            gone = [job for job in self._waiting if job.cancel_requested]
-            for job in gone:
-                self._waiting.remove(job)
-        for job in gone:
-            self._count_cancelled(job)
-
-    def _count_cancelled(self, job: Job) -> None:
-        self._cancelled += 1
-        self._fail(job, "cancelled", "the request was cancelled")
+        waiting = next((start for start in self._waiting if start.id == id), None)
+        if waiting:
+            self._waiting.remove(waiting)
+        if running or waiting:
+            self._cancelled += 1
+            self._refuse(id, "cancelled", "Request was cancelled")
 
     def _admit(self) -> None:
-        free = self._max_running - sum(len(entry.generations) for entry in self._running)
-        while free > 0:
-            with self._work:
-                if not self._waiting or self._waiting[0].sampling.n > max(free, 1):
-                    return
-                job = self._waiting.popleft()
-            entry = _Running(job, [])
-            self._running.append(entry)
-            seed = secrets.randbits(63) if job.sampling.seed is None else job.sampling.seed
-            for index in range(job.sampling.n):
-                entry.generations.append(self._pipeline.add(job.prompt, job.sampling, seed + index))
-            free -= job.sampling.n
+        room = self._limits.max_running - sum(len(running.answers) for running in self._running.values())
+        while self._waiting and self._waiting[0].sampling.n <= room:
+            start = self._waiting.popleft()
+            try:
+                self._begin(start)
+                room -= start.sampling.n
+            except Refused as error:
+                self._refuse(start.id, "bad_request", str(error))
+
+    def _begin(self, start: Start) -> None:
+        prompt = self._encode(start.prompt)
+        room = self._limits.context - len(prompt)
+        wanted = start.sampling
+        sampling = replace(
+            wanted, max_tokens=min(wanted.max_tokens, room), min_tokens=min(wanted.min_tokens, room)
+        )
+        seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
+        answers = [
+            (
+                Answer(start.id, index, self._tokens.table, sampling),
+                self._pipeline.add(prompt, sampling, seed + index),
+            )
+            for index in range(sampling.n)
+        ]
+        self._running[start.id] = Running(start, answers)
+        self._events.append(Begun(start.id, len(prompt)))
+
+    def _encode(self, text: str) -> list[int]:
+        context = self._limits.context
+        # To tokenise a text of megabytes only to refuse it would hold up everybody else.
+        hopeless = len(text.encode()) > context * self._longest
+        prompt = [] if hopeless else self._tokens.encode(text)
+        if hopeless or len(prompt) >= context:
+            length = f"more than {context}" if hopeless else str(len(prompt))
+            raise Refused(f"the prompt has {length} tokens; this model takes {context}, the answer included")
+        if not prompt:
+            raise Refused("the prompt is empty")
+        return prompt
 
     def _harvest(self) -> None:
-        still: list[_Running] = []
-        for entry in self._running:
+        for id_, running in list(self._running.items()):
             try:
-                self._read(entry)
+                for answer, generation in running.answers:
+                    if not answer.finish:
+                        self._read(answer, generation)
             except Starved:
-                self._fail(entry.job, "unavailable", "the engine's key-value cache is full; ask again later")
-            if not entry.job.finished:
-                still.append(entry)
-        self._running = still
+                del self._running[id_]
+                self._refuse(id_, "unavailable", "the engine's key-value cache is full; try again later")
+                continue
+            if running.finished:
+                del self._running[id_]
+            if running.start.stream or running.finished:
+                self._events += filter(None, (answer.take() for answer, _ in running.answers))
 
-    def _read(self, entry: _Running) -> None:
-        job = entry.job
-        with job.lock:
-            for answer, generation in zip(job.answers, entry.generations, strict=True):
-                if answer.finish:
-                    continue
-                output = generation.read()
-                if output is None:
-                    continue
-                self._tokens += len(output.tokens)
-                answer.absorb(output.tokens, output.logprobs, output.finish)
-                if answer.finish and not output.finish:
-                    generation.cancel()  # a stop string: the pipeline does not know that it is done
-            if job.deliverable:
-                self._courier.notice(job)
+    def _read(self, answer: Answer, generation: Generation) -> None:
+        output = generation.read()
+        if output is not None:
+            self._generated += len(output.tokens)
+            answer.absorb(output.tokens, output.logprobs, output.finish)
+            if answer.finish and not output.finish:
+                generation.cancel()  # the pipeline does not know our stop strings
 
-    def _fail(self, job: Job, fault: Fault, message: str) -> None:
-        with job.lock:
-            job.fault = (fault, message)
-            self._courier.notice(job)
+    def _refuse(self, id: int, fault: Fault, message: str) -> None:  # noqa: A002
+        self._events.append(Refusal(id, fault, message))
 
-    def _fail_all(self, fault: Fault, message: str) -> None:
-        with self._work:
-            jobs = [entry.job for entry in self._running] + list(self._waiting)
-            self._running = []
-            self._waiting.clear()
-            self._requests = 0
-        for job in jobs:
-            self._fail(job, fault, message)
-
-    def _recover(self, error: Exception) -> None:
-        """The requests of a pipeline that failed fail with it; the next ones get a new one."""
-        reason = f"the engine failed ({type(error).__name__}: {error})"
-        for entry in self._running:
-            self._fail(entry.job, "internal", reason)
-        self._running, self._requests = [], 0
-        try:
-            self._pipeline = self._open_pipeline()
-        except Exception as again:  # noqa: BLE001 - as above: a model that does not load is reported in-band
-            with self._work:
-                self._down = f"the engine failed and did not start again ({type(again).__name__}: {again})"
-            self._fail_all("unavailable", self._down)
+    def _tell(self) -> None:
+        stats = Stats(self._pipeline.requests(), len(self._waiting), self._generated, self._cancelled)
+        if self._events or stats != self._told:
+            self._send(Batch(self._events, stats))
+            self._events, self._told = [], stats

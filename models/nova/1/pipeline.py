@@ -9,8 +9,9 @@ import numpy as np
 import openvino
 import openvino_genai as genai
 
-from .engine import Output, Starved
-from .job import Finish
+from .engine import Output, Refused, Starved
+from .messages import Finish
+from .options import Options
 from .sampling import Sampling
 from .text import token_bytes
 from .weights import BadModel
@@ -22,7 +23,7 @@ BATCHED_TOKENS = 512
 """Of one step. A longer prompt is read in several, so that it does not hold up those who generate."""
 
 PROBE = "Grüße, 你好! 1 + 2 = 3 🙂"
-"""Must survive tokenizer and table; a tokenizer of a kind that we do not read shows here, not in an answer."""
+"""Must survive tokenizer and table, or the tokenizer is of a kind that we do not read."""
 
 _FINISH: dict[object, Finish | None] = {
     genai.GenerationFinishReason.NONE: None,
@@ -56,26 +57,26 @@ class OpenVinoGeneration:
 
 
 class OpenVinoPipeline:
-    def __init__(
-        self, model: Path, tokenizer: genai.Tokenizer, *, threads: int, max_running: int, cache_tokens: int
-    ) -> None:
+    def __init__(self, model: Path, tokenizer: genai.Tokenizer, options: Options) -> None:
         scheduler = genai.SchedulerConfig()
-        scheduler.num_kv_blocks = -(-cache_tokens // BLOCK_TOKENS)
+        scheduler.num_kv_blocks = -(-options.cache_tokens // BLOCK_TOKENS)
         scheduler.cache_size = 0  # GB; the blocks say it better for models of every size
-        scheduler.max_num_seqs = max_running
+        scheduler.max_num_seqs = options.max_running
         scheduler.max_num_batched_tokens = BATCHED_TOKENS
         scheduler.enable_prefix_caching = True  # a conversation's next turn begins with all of the last
         self._pipeline = genai.ContinuousBatchingPipeline(
-            model, tokenizer, scheduler, "CPU", INFERENCE_NUM_THREADS=threads
+            model, tokenizer, scheduler, "CPU", INFERENCE_NUM_THREADS=options.threads
         )
         self._defaults = self._pipeline.get_config()
         self._next_id = 0
 
     def add(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> OpenVinoGeneration:
         self._next_id += 1
-        handle = self._pipeline.add_request(
-            self._next_id, openvino.Tensor(np.array([prompt], np.int64)), self._config(sampling, seed)
-        )
+        ids = openvino.Tensor(np.array([prompt], np.int64))
+        try:
+            handle = self._pipeline.add_request(self._next_id, ids, self._config(sampling, seed))
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise Refused(f"OpenVINO: {error}") from None
         return OpenVinoGeneration(handle, with_logprobs=sampling.logprobs is not None)
 
     def step(self) -> None:

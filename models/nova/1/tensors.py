@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
 
-from .job import Fault, Piece
+from .messages import Fault, Gain
 from .sampling import BadRequest, Sampling, parse
 
 EXTRAS = ("finish_reason", "cumulative_logprob", "logprobs", "num_input_tokens", "num_output_tokens")
@@ -34,7 +35,7 @@ class Wanted:
     sampling: Sampling
     prepend: str
     """What goes before the first piece: the prompt, or nothing."""
-    extras: frozenset[str]
+    extras: tuple[str, ...]
 
 
 def read_request(request: pb_utils.InferenceRequest) -> Wanted:
@@ -53,80 +54,63 @@ def read_request(request: pb_utils.InferenceRequest) -> Wanted:
     exclude = bool(inputs.get("exclude_input_in_output", stream))
     if stream and not exclude:
         raise BadRequest("When streaming, `exclude_input_in_output` = False is not allowed.")
-    extras = frozenset(name for name in EXTRAS if inputs.get(f"return_{name}", False))
+    extras = tuple(name for name in EXTRAS if inputs.get(f"return_{name}", False))
     return Wanted(text, stream, parse(parameters), "" if exclude else text, extras)
 
 
-def fail(
-    sender: pb_utils.InferenceResponseSender, fault: Fault | Literal["bad_request"], message: str
-) -> None:
-    error = pb_utils.TritonError(message, getattr(pb_utils.TritonError, _CODES[fault]))
+def fail(sender: pb_utils.InferenceResponseSender, fault: Fault, message: str) -> None:
+    """Ends a request by an error, worded as vLLM's backend words it."""
+    text = message if fault == "cancelled" else f"Error generating stream: {message}"
+    error = pb_utils.TritonError(text, getattr(pb_utils.TritonError, _CODES[fault]))
     sender.send(pb_utils.InferenceResponse(error=error), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
 
 class TritonSink:
-    """Sends the pieces of a job as responses to its request."""
+    """Sends what the engine says of a request as responses to it."""
 
-    def __init__(
-        self,
-        sender: pb_utils.InferenceResponseSender,
-        wanted: Wanted,
-        prompt_tokens: int,
-        table: Sequence[bytes],
-    ) -> None:
+    def __init__(self, sender: pb_utils.InferenceResponseSender, wanted: Wanted) -> None:
         self._sender = sender
         self._prepend = wanted.prepend
         self._extras = wanted.extras
         self._with_logprobs = wanted.sampling.logprobs is not None
-        self._prompt_tokens = prompt_tokens
-        self._table = table
 
-    def send(self, pieces: Sequence[Piece], *, final: bool) -> None:
-        texts = [(self._prepend + piece.text).encode() for piece in pieces]
+    def send(self, gains: Sequence[Gain], prompt_tokens: int, *, final: bool) -> None:
+        texts = [(self._prepend + gain.text).encode() for gain in gains]
         self._prepend = ""
         tensors = [pb_utils.Tensor("text_output", np.array(texts, np.object_))]
-        if self._extras:
-            tensors += [
-                pb_utils.Tensor(name, self._extra(name, pieces)) for name in EXTRAS if name in self._extras
-            ]
+        tensors += [pb_utils.Tensor(name, self._extra(name, gains, prompt_tokens)) for name in self._extras]
         self._sender.send(
             pb_utils.InferenceResponse(tensors),
             flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0,
         )
 
     def fail(self, fault: Fault, message: str) -> None:
-        fail(self._sender, fault, message if fault == "cancelled" else f"Error generating stream: {message}")
+        fail(self._sender, fault, message)
 
     def cancelled(self) -> bool:
         return bool(self._sender.is_cancelled())
 
-    def _extra(self, name: str, pieces: Sequence[Piece]) -> np.ndarray:
+    def _extra(self, name: str, gains: Sequence[Gain], prompt_tokens: int) -> NDArray[Any]:
         if name == "finish_reason":
-            return np.array([str(piece.finish).encode() for piece in pieces], np.object_)
+            return np.array([str(gain.finish).encode() for gain in gains], np.object_)
         if name == "cumulative_logprob":
-            # Only known where log-probabilities were asked for: NaN otherwise, as vLLM's backend has it.
+            # Known only where log-probabilities were asked for; otherwise NaN, as vLLM's backend has it.
             return np.array(
-                [p.cumulative_logprob if self._with_logprobs else np.nan for p in pieces], np.float32
+                [gain.cumulative_logprob if self._with_logprobs else np.nan for gain in gains], np.float32
             )
         if name == "logprobs":
-            return np.array([self._logprobs(piece).encode() for piece in pieces], np.object_)
+            return np.array([self._logprobs(gain).encode() for gain in gains], np.object_)
         if name == "num_input_tokens":
-            return np.array([self._prompt_tokens], np.uint32)
-        return np.array([len(piece.tokens) for piece in pieces], np.uint32)
+            return np.array([prompt_tokens], np.uint32)
+        return np.array([gain.tokens for gain in gains], np.uint32)
 
-    def _logprobs(self, piece: Piece) -> str:
-        """JSON: for each token {id: {logprob, rank, decoded_token}}. The rank is not known here: null."""
+    def _logprobs(self, gain: Gain) -> str:
+        """JSON: {id: {logprob, rank, decoded_token}} for each token. OpenVINO tells no rank: null."""
         if not self._with_logprobs:
             return "null"
         return json.dumps(
             [
-                {
-                    token: {
-                        "logprob": logprob,
-                        "rank": None,
-                        "decoded_token": self._table[token].decode(errors="replace"),
-                    }
-                }
-                for token, logprob in zip(piece.tokens, piece.logprobs, strict=True)
+                {entry.token: {"logprob": entry.logprob, "rank": None, "decoded_token": entry.text}}
+                for entry in gain.logprobs
             ]
         )

@@ -1,0 +1,82 @@
+"""The engine's process, seen from Triton's."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from .messages import Broken, Cancel, Mailbox, Ready, Start
+from .options import Options
+
+START_S = 300.0
+"""How long a model may take to load."""
+CLOSE_S = 2.0
+
+
+class Unavailable(Exception):
+    """There is no engine, or no room in it; the message says which."""
+
+
+class Child:
+    """Starts the process and waits until its model is loaded. Raises Unavailable when that fails.
+
+    The process ends by itself when its socket closes, however this one ends.
+    """
+
+    def __init__(self, options: Options) -> None:
+        folder = Path(__file__).parent
+        ours, theirs = socket.socketpair()
+        with theirs:
+            python = (
+                shutil.which("python3") or sys.executable
+            )  # inside Triton's stub sys.executable is a guess
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [python, "-m", f"{folder.name}.process", str(theirs.fileno()), options.to_json()],
+                cwd=folder.parent,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        self._connection = Connection(ours.detach())
+        self._lock = threading.Lock()
+        self.context = self._wait_until_ready()
+        self.inbox = Mailbox(self._connection)
+
+    def _wait_until_ready(self) -> int:
+        word: object = None
+        if self._connection.poll(START_S):
+            with suppress(EOFError, OSError):
+                word = self._connection.recv()
+        if isinstance(word, Ready):
+            return word.context
+        self.close()
+        raise Unavailable(word.message if isinstance(word, Broken) else self.epitaph())
+
+    def send(self, message: Start | Cancel) -> None:
+        """An engine that is gone is no error here: the inbox says so."""
+        with self._lock, suppress(OSError):
+            self._connection.send(message)
+
+    def epitaph(self) -> str:
+        """How the process ended; asked after its inbox brought Ended."""
+        try:
+            status = self._process.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:
+            return "the engine's process hangs"
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        return f"the engine's process ended {how}"
+
+    def close(self) -> None:
+        with suppress(OSError):
+            socket.socket(fileno=self._connection.fileno()).shutdown(socket.SHUT_RDWR)
+        try:
+            self._process.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

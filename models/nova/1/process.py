@@ -1,0 +1,38 @@
+"""The engine's process: `python -m 1.process <socket> <options as JSON>` in the model's folder."""
+
+from __future__ import annotations
+
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from .engine import Engine, Limits
+from .messages import Broken, Mailbox, Ready
+from .options import Options
+from .weights import BadModel, context_length
+
+
+def main(descriptor: int, options: Options) -> None:
+    connection = Connection(descriptor)
+    try:
+        _serve(connection, options)
+    except BadModel as error:
+        connection.send(Broken(str(error)))
+    except Exception as error:
+        connection.send(Broken(f"{type(error).__name__}: {error}"))
+        raise
+
+
+def _serve(connection: Connection, options: Options) -> None:
+    model = Path(options.model)
+    context = min(context_length(model), options.max_context)
+    from .pipeline import OpenVinoPipeline, Tokens  # noqa: PLC0415 - half a second that a bad model need not take
+
+    tokens = Tokens(model)
+    pipeline = OpenVinoPipeline(model, tokens.tokenizer, options)
+    connection.send(Ready(context))
+    Engine(pipeline, tokens, Limits(context, options.max_running), Mailbox(connection), connection.send).run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Options.from_json(sys.argv[2]))
