@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pocketsphinx import Decoder
+from pocketsphinx import Decoder  # type: ignore[attr-defined]
 
 from embedded.speech.results import Options, Result, Word
 

@@ -77,10 +77,10 @@ Sink = Callable[[bytes, list[Mark]], bool]
 class Espeak:
     def __init__(self) -> None:
         try:
-            self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+            self._library = ctypes.CDLL(espeakng_loader.get_library_path())  # type: ignore[no-untyped-call]
         except OSError as error:
             raise StartupError(f"espeak-ng cannot be loaded ({error}).", hint="Run `make setup`.") from None
-        data = espeakng_loader.get_data_path().encode()
+        data = espeakng_loader.get_data_path().encode()  # type: ignore[no-untyped-call]
         self.rate = self._library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, _CHUNK_MS, data, _INIT_EVENTS)
         if self.rate <= 0:
             raise StartupError(f"espeak-ng found no voice data in {data.decode()}.", hint="Run `make setup`.")
@@ -89,7 +89,7 @@ class Espeak:
             ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
         )  # fmt: skip
         self._lock = threading.Lock()
-        self._sink: Sink | None = None
+        self._sink: Sink = lambda sound, marks: False  # noqa: ARG005 - nothing is spoken yet
         self._callback = _CALLBACK(self._on_sound)  # kept: the library holds only its address
         self._library.espeak_SetSynthCallback(self._callback)
 
@@ -104,7 +104,6 @@ class Espeak:
             self._library.espeak_Synth(encoded, len(encoded), 0, _POSITION_CHARACTER, 0, flags, None, None)
 
     def _on_sound(self, wav: object, count: int, events: object) -> int:
-        assert self._sink is not None
         sound = ctypes.string_at(wav, count * 2) if wav and count > 0 else b""  # type: ignore[arg-type]
         return 0 if self._sink(sound, _marks(events)) else 1
 

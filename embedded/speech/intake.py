@@ -43,15 +43,8 @@ _FILE_ENCODINGS = {riva_audio_pb2.FLAC, riva_audio_pb2.OGGOPUS}
 _FILE_MAGIC = (b"fLaC", b"OggS")
 
 _SAMPLE_BYTES = {
-    "PCM_U8": 1,
-    "ALAW": 1,
-    "ULAW": 1,
-    "PCM_16": 2,
-    "PCM_24": 3,
-    "PCM_32": 4,
-    "FLOAT": 4,
-    "DOUBLE": 8,
-}
+    "PCM_U8": 1, "ALAW": 1, "ULAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

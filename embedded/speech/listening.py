@@ -1,4 +1,4 @@
-"""One stream's ear: voice detection and endpointing, and an utterance in a worker's hands while somebody speaks."""
+"""One stream's ear: it waits for speech and puts each utterance into a worker's hands."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import logging
 import sys
+from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -109,9 +110,11 @@ class Utterance:
 class Worker:
     """One child process and the utterance that it serves."""
 
-    def __init__(self, pool: Pool, process: Process) -> None:
+    def __init__(self, pool: Pool, process: Process, stdin: StreamWriter, stdout: StreamReader) -> None:
         self._pool = pool
         self._process = process
+        self._stdin = stdin
+        self._stdout = stdout
         self._utterance: Utterance | None = None
         self.ready = asyncio.Event()
 
@@ -127,19 +130,17 @@ class Worker:
     async def send(self, frame: Frame) -> None:
         """Waits while the pipe is full, which is while the worker is busy with a careful pass."""
         self.post(frame)
-        assert self._process.stdin is not None
         try:
             async with asyncio.timeout(WRITE_DEADLINE_S):
-                await self._process.stdin.drain()
+                await self._stdin.drain()
         except TimeoutError:
             self.kill()
         except ConnectionError:
             pass  # it died; `listen` sees that and fails the utterance
 
     def post(self, frame: Frame) -> None:
-        assert self._process.stdin is not None
-        if not self._process.stdin.is_closing():
-            self._process.stdin.write(frame.pack())
+        if not self._stdin.is_closing():
+            self._stdin.write(frame.pack())
 
     def release(self, utterance: Utterance) -> None:
         if self._utterance is utterance:
@@ -152,10 +153,9 @@ class Worker:
 
     async def listen(self) -> None:
         """Hand out the answers until the process ends."""
-        assert self._process.stdout is not None
         reader = FrameReader()
         try:
-            while data := await self._process.stdout.read(READ):
+            while data := await self._stdout.read(READ):
                 for frame in reader.feed(data):
                     self._receive(frame)
         except (FrameError, ValidationError):
@@ -175,8 +175,7 @@ class Worker:
             self._utterance.deliver(frame)
 
     async def end(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._stdin.close()
         try:
             async with asyncio.timeout(END_DEADLINE_S):
                 await self._process.wait()
@@ -240,7 +239,7 @@ class Pool:
     async def _keep(self, ready: asyncio.Future[None]) -> None:
         """One worker after the other, for ever. Fails only if the first never gets ready."""
         while True:
-            worker = Worker(self, await _spawn())
+            worker = await self._spawn()
             self._workers.add(worker)
             try:
                 async with asyncio.TaskGroup() as group:
@@ -252,9 +251,7 @@ class Pool:
                 self._idle.discard(worker)
                 await worker.end()
             if not ready.done():
-                ready.set_exception(
-                    StartupError("a recognition worker ended while it loaded its models; its log is above.")
-                )
+                ready.set_exception(StartupError("a recognition worker ended while it loaded its models."))
                 return
             log.warning("a recognition worker (pid %d) ended and is replaced", worker.pid)
             await asyncio.sleep(RESTART_PAUSE_S)
@@ -265,8 +262,10 @@ class Pool:
         if not ready.done():
             ready.set_result(None)
 
-
-async def _spawn() -> Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "embedded.speech.worker", stdin=PIPE, stdout=PIPE
-    )
+    async def _spawn(self) -> Worker:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "embedded.speech.worker", stdin=PIPE, stdout=PIPE
+        )
+        if process.stdin is None or process.stdout is None:  # which PIPE rules out
+            raise StartupError("a recognition worker has no pipes.")
+        return Worker(self, process, process.stdin, process.stdout)

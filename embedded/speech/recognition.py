@@ -40,7 +40,7 @@ class Recognition(pb_grpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
         self._streams = 0
 
     async def GetRivaSpeechRecognitionConfig(  # noqa: N802 - named by the protocol
-        self, request: pb.RivaSpeechRecognitionConfigRequest, context: Context
+        self, request: pb.RivaSpeechRecognitionConfigRequest, _: Context
     ) -> pb.RivaSpeechRecognitionConfigResponse:
         response = pb.RivaSpeechRecognitionConfigResponse()
         if request.model_name in ("", MODEL):
@@ -56,7 +56,7 @@ class Recognition(pb_grpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
         return response
 
     @guarded
-    async def Recognize(self, request: pb.RecognizeRequest, context: Context) -> pb.RecognizeResponse:  # noqa: N802
+    async def Recognize(self, request: pb.RecognizeRequest, _: Context) -> pb.RecognizeResponse:  # noqa: N802
         config = request.config
         _check_model(config, "offline")
         pcm = read_recording(

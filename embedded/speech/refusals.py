@@ -40,17 +40,14 @@ def guarded(method: Method[T]) -> Method[T]:
             return await method(self, request, context)
         except* VoxloopError as group:
             error = _first(group)
-        await _abort(context, error)
+        return await _abort(context, error)
 
     return call
 
 
 def _first(group: BaseExceptionGroup[VoxloopError]) -> VoxloopError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, VoxloopError)
-    return error
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: VoxloopError) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What is asked of a recognition worker, and what it answers. Times are ms from the utterance's first sample."""
+"""What is asked of a recognition worker, and what it answers. Times count from the utterance's start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Result:
-    """`text` is empty where nothing was said. `stability` is the share of words that the last result had too."""
+    """`text` is empty where nothing was said. `stability`: the share of words that the last one had too."""
 
     text: str = ""
     stability: float = 0.0

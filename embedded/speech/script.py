@@ -20,19 +20,7 @@ MAX_TEXT = 400
 
 _TOKEN = re.compile(r"\S+|\s+")
 _EDGES = re.compile(r"^\W+|\W+$")
-_KEYWORDS = {
-    "x-low",
-    "low",
-    "medium",
-    "high",
-    "x-high",
-    "default",
-    "silent",
-    "x-soft",
-    "soft",
-    "loud",
-    "x-loud",
-}
+_KEYWORDS = set("x-low low medium high x-high default silent x-soft soft loud x-loud".split())
 _KEPT_TAGS = {"break", "emphasis", "say-as", "s", "p"}
 _MAX_BREAK_S = 10.0
 
@@ -72,9 +60,7 @@ def write_script(text: str, dictionary: dict[str, str]) -> Script:
     if not text.strip():
         raise InputError("the text is empty; there is nothing to synthesize")
     if len(text) > MAX_TEXT:
-        raise InputError(
-            f"Input text too long: {len(text)} characters, at most {MAX_TEXT}. Send it in sentences"
-        )
+        raise InputError(f"Input text too long: {len(text)} characters, at most {MAX_TEXT}")
     root = _speak_element(text)
     writer = _Writer(dictionary, ssml=root is not None)
     if root is None:

@@ -65,7 +65,7 @@ class Synthesis(pb_grpc.RivaSpeechSynthesisServicer):  # type: ignore[misc]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="espeak")
 
     async def GetRivaSynthesisConfig(  # noqa: N802 - named by the protocol
-        self, request: pb.RivaSynthesisConfigRequest, context: Context
+        self, request: pb.RivaSynthesisConfigRequest, _: Context
     ) -> pb.RivaSynthesisConfigResponse:
         response = pb.RivaSynthesisConfigResponse()
         for voice in VOICES:
@@ -81,7 +81,7 @@ class Synthesis(pb_grpc.RivaSpeechSynthesisServicer):  # type: ignore[misc]
 
     @guarded
     async def Synthesize(  # noqa: N802
-        self, request: pb.SynthesizeSpeechRequest, context: Context
+        self, request: pb.SynthesizeSpeechRequest, _: Context
     ) -> pb.SynthesizeSpeechResponse:
         whole = pb.SynthesizeSpeechResponse(id=request.id)
         audio: list[bytes] = []
@@ -100,7 +100,7 @@ class Synthesis(pb_grpc.RivaSpeechSynthesisServicer):  # type: ignore[misc]
                 await context.write(part)
 
     async def _speak(self, order: Order) -> AsyncIterator[pb.SynthesizeSpeechResponse]:
-        """The sound in pieces, each with the words that ended by then; times are ms of this request's sound."""
+        """The sound in pieces, each with the words that ended by then, in ms of this request's sound."""
         request, writer = order.request, _WRITERS[order.request.encoding](self._espeak.rate, order.rate)
         clock = WordClock(order.script.spans)
         pending, wanted = b"", FIRST_CHUNK_S
@@ -114,7 +114,7 @@ class Synthesis(pb_grpc.RivaSpeechSynthesisServicer):  # type: ignore[misc]
         yield _part(request, writer.feed(pending) + writer.finish(), clock)
 
     async def _sound(self, order: Order) -> AsyncIterator[tuple[bytes, list[Mark]]]:
-        """From espeak-ng's thread to the loop. Leaving the iterator stops the synthesis within 40 ms of sound."""
+        """From espeak-ng's thread to the loop. Leaving the iterator stops the synthesis."""
         loop = asyncio.get_running_loop()
         # Never full: MAX_SOUND_S bounds what one request puts in.
         queue: asyncio.Queue[tuple[bytes, list[Mark]] | None] = asyncio.Queue()

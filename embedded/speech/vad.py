@@ -25,9 +25,7 @@ def model_path() -> Path:
     folder = Path(spec.origin).parent if spec and spec.origin else None
     path = folder / "data" / "silero_vad.onnx" if folder else None
     if path is None or not path.is_file():
-        raise StartupError(
-            "the voice detector's model is missing.", hint="Run `make setup`: it installs silero-vad."
-        )
+        raise StartupError("the voice detector's model is missing.", hint="Run `make setup`.")
     return path
 
 

@@ -10,6 +10,7 @@ import select
 import signal
 import sys
 from collections import deque
+from contextlib import suppress
 
 from embedded.speech.decoder import Recogniser
 from embedded.speech.frames import Frame, FrameReader, Kind
@@ -109,10 +110,8 @@ def main() -> None:
     )  # Ctrl-C reaches the whole group; the server ends us by stdin
     out = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing that a library prints may look like a frame
-    try:
+    with suppress(BrokenPipeError):  # the server may end while we answer
         Worker(Inbox(sys.stdin.fileno()), out).run()
-    except BrokenPipeError:
-        pass  # the server ended while we were answering
 
 
 if __name__ == "__main__":
