@@ -68,14 +68,14 @@ class Resampler:
 def read_wav(source: Path | bytes, rate: int = RATE) -> bytes:
     """Any WAV (8 to 32 bit, any rate, any channel count) as PCM16 mono at `rate`."""
     name = str(source) if isinstance(source, Path) else "the upload"
+    if isinstance(source, Path) and not source.exists():
+        raise AudioError(f"{name} does not exist")
     try:
         data, source_rate = soundfile.read(
             io.BytesIO(source) if isinstance(source, bytes) else source, dtype="float32", always_2d=True
         )
-    except FileNotFoundError:
-        raise AudioError(f"{name} does not exist") from None
-    except (soundfile.LibsndfileError, IsADirectoryError, PermissionError) as error:
-        raise AudioError(f"{name} is not a readable WAV file ({error})") from None
+    except (soundfile.LibsndfileError, OSError):
+        raise AudioError(f"{name} is not a readable WAV file") from None
     if not len(data):
         raise AudioError(f"{name} holds no audio")
     mono = data.mean(axis=1)

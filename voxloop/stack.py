@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from embedded.speech.settings import SpeechSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from embedded.face.settings import FaceSettings
+from embedded.speech.settings import SpeechSettings
 from embedded.triton.settings import TritonSettings
 from services.aurora.settings import AuroraSettings
 from services.nova.settings import NovaSettings
@@ -27,8 +28,6 @@ from shared.health import probe_grpc
 from shared.settings import ServiceSettings, load
 
 ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / ".voxloop"
-"""Certificates, logs and caches of this checkout."""
 
 Probe = Callable[[], Awaitable[None]]
 
@@ -46,12 +45,20 @@ class Unit:
     probe: Probe = field(repr=False)
 
 
+class VoxloopSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="VOXLOOP_", extra="ignore", frozen=True)
+
+    state: Path = ROOT / ".voxloop"
+    """Certificates, logs and caches."""
+
+
 @dataclass(frozen=True)
 class Stack:
     engines: tuple[Unit, ...]
     services: tuple[Unit, ...]
     voice_url: str
     page_url: str
+    logs: Path
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -67,17 +74,18 @@ class Stack:
 def from_environment() -> Stack:
     """Read every setting; makes the certificates that are missing. Raises SettingsError."""
     given = os.environ
+    state = load(VoxloopSettings).state.absolute()
     env: dict[str, str] = {}
     engines: list[Unit] = []
     if "NOVA_TRITON_URL" not in given:
         triton = load(TritonSettings)
         env["NOVA_TRITON_URL"] = f"{triton.host}:{triton.grpc_port}"
-        engines.append(_triton(triton))
+        engines.append(_triton(triton, given.get("VOXLOOP_TRITON_CACHE", str(state / "triton"))))
     if "SOPHIA_RIVA_URI" not in given:
         speech = load(SpeechSettings)
-        certificates = tls.ensure_certificates(speech.tls)
+        certificates = tls.ensure_certificates(Path(given.get("VOXLOOP_SPEECH_TLS", state / "tls")))
         env |= {"SOPHIA_RIVA_URI": f"{speech.host}:{speech.port}", "SOPHIA_RIVA_CA": str(certificates.ca)}
-        engines.append(_speech(speech, certificates.ca))
+        engines.append(_speech(speech, certificates))
     if "AURORA_A2F_URI" not in given:
         face = load(FaceSettings)
         env["AURORA_A2F_URI"] = f"{face.host}:{face.port}"
@@ -93,10 +101,10 @@ def from_environment() -> Stack:
         _service("sophia", sophia, None, env),
     )
     base = f"{sophia.host}:{sophia.http_port}"
-    return Stack(tuple(engines), services, f"ws://{base}/sophia/voice", f"http://{base}/")
+    return Stack(tuple(engines), services, f"ws://{base}/sophia/voice", f"http://{base}/", state / "logs")
 
 
-def _triton(settings: TritonSettings) -> Unit:
+def _triton(settings: TritonSettings, cache: str) -> Unit:
     http = f"http://{settings.host}:{settings.http_port}"
 
     async def probe() -> None:
@@ -107,7 +115,7 @@ def _triton(settings: TritonSettings) -> Unit:
     return Unit(
         "triton",
         "embedded.triton",
-        {},
+        {"VOXLOOP_TRITON_CACHE": cache},
         {
             f"VOXLOOP_TRITON_{kind}_PORT": (settings.host, port)
             for kind, port in (
@@ -121,18 +129,19 @@ def _triton(settings: TritonSettings) -> Unit:
     )
 
 
-def _speech(settings: SpeechSettings, ca: Path) -> Unit:
+def _speech(settings: SpeechSettings, certificates: tls.CertificateFiles) -> Unit:
     target = f"{settings.host}:{settings.port}"
 
     async def probe() -> None:
-        riva = Riva(Endpoint("riva", target, use_tls=True, ca=ca), speech_deadline_s=2.0)
+        riva = Riva(Endpoint("riva", target, use_tls=True, ca=certificates.ca), speech_deadline_s=2.0)
         try:
             await riva.probe()
         finally:
             await riva.close()
 
     ports = {"VOXLOOP_SPEECH_PORT": (settings.host, settings.port)}
-    return Unit("speech", "embedded.speech", {}, ports, {"grpc (TLS)": target}, probe)
+    env = {"VOXLOOP_SPEECH_TLS": str(certificates.ca.parent)}
+    return Unit("speech", "embedded.speech", env, ports, {"grpc (TLS)": target}, probe)
 
 
 def _face(settings: FaceSettings) -> Unit:

@@ -124,8 +124,7 @@ class _Caller:
         self._in_speech = False
         self._turn = 0
         self._finished_turn = 0
-        self._all_said = asyncio.Event()
-        self._heard = asyncio.Event()
+        self._heard = False
 
     async def run(self, language: str) -> Exchange:
         await self._send({"type": "session.start", "language": language, "animation": True})
@@ -147,6 +146,11 @@ class _Caller:
             await self._send({"type": "session.end"})
         return self._exchange
 
+    @property
+    def _complete(self) -> bool:
+        """The last reply has come whole, and nothing that was said still waits for one."""
+        return not self._in_speech and 0 < self._turn == self._finished_turn
+
     async def _send(self, message: dict[str, Any]) -> None:
         await self._socket.send(orjson.dumps(message).decode())
 
@@ -155,9 +159,9 @@ class _Caller:
         last_voiced = end_of_speech(self._pcm)
         silence = bytes(PIECE)
         start = time.monotonic()
-        said_at = None
+        said_at: float | None = None
         position = 0
-        while True:
+        while said_at is None or not self._complete:
             piece = self._pcm[position : position + PIECE] or silence
             await self._socket.send(piece)
             position += PIECE
@@ -165,8 +169,7 @@ class _Caller:
                 self._speech_ended_at = time.monotonic()
             if position >= len(self._pcm):
                 said_at = said_at or time.monotonic()
-                self._all_said.set()
-                if not self._heard.is_set() and time.monotonic() - said_at > NOTHING_SAID_S:
+                if not self._heard and time.monotonic() - said_at > NOTHING_SAID_S:
                     raise AudioError("nothing was said: no words were recognised in the recording")
             await asyncio.sleep(max(0.0, start + position / (RATE * BYTES_PER_SAMPLE) - time.monotonic()))
 
@@ -176,8 +179,6 @@ class _Caller:
                 self._on_audio(message)
             else:
                 self._on_event(orjson.loads(message))
-            if self._all_said.is_set() and not self._in_speech and 0 < self._turn == self._finished_turn:
-                return
         raise PeerProtocol("sophia", "the connection closed in the middle of the turn")
 
     def _on_audio(self, pcm: bytes) -> None:
@@ -194,7 +195,7 @@ class _Caller:
                 self._in_speech = False
             case "transcript.final":
                 self._in_speech = False
-                self._heard.set()
+                self._heard = True
                 exchange.transcript = f"{exchange.transcript} {event['text']}".strip()
             case "reply.started":
                 self._turn = event["turn"]

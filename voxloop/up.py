@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.table import Table
 
 from voxloop import stack as stacks
-from voxloop.stack import STATE, Stack
+from voxloop.stack import Stack
 from voxloop.supervisor import State, Supervisor
 
 
@@ -67,7 +67,7 @@ async def running(console: Console) -> AsyncIterator[Stack]:
     stack = stacks.from_environment()
     stack.check_ports()
     board = Board(console)
-    supervisor = Supervisor(STATE / "logs", board)
+    supervisor = Supervisor(stack.logs, board)
     started = time.monotonic()
     try:
         with board:
