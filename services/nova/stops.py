@@ -23,10 +23,10 @@ class StopFilter:
         if self.hit:
             return ""
         text = self._held + text
-        ends = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if ends:
+        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        if found:
             self.hit, self._held = True, ""
-            return text[: min(ends)]
+            return text[: min(found)[1]]  # the first to be complete, however the text was cut
         keep = max(_overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]

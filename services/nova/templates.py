@@ -74,7 +74,7 @@ def compiled(source: str, tokens: dict[str, str]) -> Render:
             return template.render(messages=conversation, add_generation_prompt=True, **tokens)
         except _Refused as error:
             raise InputError(f"the model's chat template refuses these messages: {error}") from None
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
+        except Exception as error:  # noqa: BLE001 - a template is a program and fails in any way
             raise PeerProtocol(PEER, f"the model's chat template fails ({type(error).__name__})") from None
 
     return render

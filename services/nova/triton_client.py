@@ -8,6 +8,7 @@ And many clients leak where one shared does not.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
@@ -17,16 +18,19 @@ from tritonclient.grpc import aio as triton
 from tritonclient.utils import InferenceServerException
 
 from shared import channels
-from shared.errors import InputError, PeerError, PeerRefused, PeerTimeout, PeerUnavailable
+from shared.errors import PeerError, PeerRefused, PeerTimeout, PeerUnavailable
 
 PEER = "triton"
 
-# With this header an error that the model raises ends the stream with its own gRPC status; without it the
-# status is lost and only a message arrives in-band. (Triton 24.08 and later.)
-HEADERS = {"triton_grpc_error": "true"}
+_PASSING = re.compile(
+    r"(?i)stub process|not ready|unavailable|not healthy|unhealthy|try again|enginecore|engine is dead"
+    r"|out of memory|cancelled|shutting down"
+)
+"""How errors read that a later attempt may not meet.
 
-_UNHEALTHY = ("stub process", "is not ready", "unavailable", "failed to communicate")
-"""What Triton's in-band messages say when a model's process died or is being loaded."""
+A model's error comes in-band as a message without its status. (The header `triton_grpc_error` would bring the
+status, but with it an error that is not the stream's last message kills Triton 24.10.)
+"""
 
 
 class TritonClient:
@@ -42,7 +46,7 @@ class TritonClient:
     async def infer_stream(self, model: str, inputs: Sequence[InferInput]) -> AsyncGenerator[Any, None]:
         """Each ModelInferResponse (protobuf) of one request, as it comes. Close it to stop the model."""
         loop = asyncio.get_running_loop()
-        stream = self._client.stream_infer(_once({"model_name": model, "inputs": inputs}), headers=HEADERS)
+        stream = self._client.stream_infer(_once({"model_name": model, "inputs": inputs}))
         patience = _Patience(loop, stream, self._first_s)
         try:
             while True:
@@ -58,7 +62,7 @@ class TritonClient:
                 if patience.limit_s != self._next_s:
                     patience.expect_within(self._next_s)
         except grpc.aio.AioRpcError as error:
-            raise _status(error) from None
+            raise channels.peer_error(PEER, error) from None
         except asyncio.CancelledError:
             # gRPC raises the same for a call that we gave up, one that the server ended, and our own end.
             task = asyncio.current_task()
@@ -138,17 +142,9 @@ async def _once(request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     yield request
 
 
-def _status(error: grpc.aio.AioRpcError) -> InputError | PeerError:
-    if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-        return InputError(f"the model refuses this request: {error.details()}")
-    return channels.peer_error(PEER, error)
-
-
 def _in_band(error: Any) -> PeerError:
     message = error.message()
-    if any(sign in message.lower() for sign in _UNHEALTHY):
-        return PeerUnavailable(PEER, message)
-    return PeerRefused(PEER, message)
+    return (PeerUnavailable if _PASSING.search(message) else PeerRefused)(PEER, message)
 
 
 def _exception(error: Any) -> PeerError:

@@ -17,15 +17,15 @@ import orjson
 from services.nova.contracts import Finish, FinishReason, Piece, Prompt, Sampling, tensors
 from services.nova.templates import ModelTemplate
 from services.nova.triton_client import PEER, TritonClient
-from shared.errors import InputError, PeerProtocol, PeerUnavailable
+from shared.errors import InputError, PeerProtocol, PeerRefused, PeerUnavailable
 
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "cancelled"}
 _UNFINISHED = "None"
 
 _TOO_LONG = re.compile(
-    r"longer than .*(model|context) length|exceeds? .*(context|model length)", re.IGNORECASE
+    r"(?i)prompt.*(longer than|exceeds|this model takes)|maximum (context|model) length|max_model_len"
 )
-"""vLLM reports a prompt beyond the context as an internal error; its words tell it from the others."""
+"""A prompt beyond the context is told from other failures by words alone."""
 
 _COUNTS = tuple(
     tensors.flag(name)
@@ -60,8 +60,10 @@ class VllmContract:
                     piece, finish = _read(response)
                     if piece.text or piece.tokens:
                         yield piece
-        except PeerUnavailable as error:
+        except PeerUnavailable:
             self._template.forget()
+            raise
+        except PeerRefused as error:
             if _TOO_LONG.search(error.message):
                 raise InputError("the prompt is longer than the model's context") from None
             raise
