@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc.aio
@@ -38,20 +39,30 @@ class FaceServicer(A2FControllerServiceServicer):
     async def ProcessAudioStream(  # type: ignore[override]  # noqa: N802 - the protocol's name
         self, _: object, context: Any
     ) -> None:
+        try:
+            with self._counted():
+                await _Stream(self._settings, context).run()
+        except _ClientGone:
+            await context.abort(grpc.StatusCode.CANCELLED, "the stream ended without end_of_audio")
+        except VoxloopError as error:
+            log.info("stream refused: %s", error)
+            await context.abort(channels.status_of(error), str(error))
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Holds one of the streams. Given back before the abort, which waits for a client that reads."""
+        if self._active >= self._settings.max_streams:
+            metrics.STREAMS.labels("refused").inc()
+            raise Overloaded(f"all {self._settings.max_streams} streams of this server are in use")
         self._active += 1
         metrics.ACTIVE.inc()
         outcome = "cancelled"
         try:
-            if self._active > self._settings.max_streams:
-                raise Overloaded(f"all {self._settings.max_streams} streams of this server are in use")
-            await _Stream(self._settings, context).run()
+            yield
             outcome = "done"
-        except _ClientGone:
-            await context.abort(grpc.StatusCode.CANCELLED, "the stream ended without end_of_audio")
-        except VoxloopError as error:
+        except VoxloopError:
             outcome = "refused"
-            log.info("stream refused: %s", error)
-            await context.abort(channels.status_of(error), str(error))
+            raise
         finally:
             self._active -= 1
             metrics.ACTIVE.dec()

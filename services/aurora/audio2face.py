@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import grpc
 import grpc.aio
 
 from shared import channels
 from shared.audio import BYTES_PER_SAMPLE, RATE, duration_s
 from shared.channels import Endpoint
 from shared.errors import PeerProtocol, PeerRefused, PeerTimeout
+from shared.verdict import Verdict
 from shared.wire.audio2face import audio_pb2, messages_pb2, status_pb2
 from shared.wire.audio2face.controller_pb2_grpc import A2FControllerServiceStub
 
@@ -94,6 +96,7 @@ class FaceStream:
         self._call = call
         self._emotions = emotions
         self._write_timeout_s = write_timeout_s
+        self._verdict = Verdict(call)
         self._debt = _Debt(frame_timeout_s)
         self._names: tuple[str, ...] = ()
 
@@ -180,7 +183,10 @@ class FaceStream:
         except TimeoutError:
             raise PeerTimeout(PEER, "owes frames and sends none") from None
         except grpc.aio.AioRpcError as error:
-            raise await channels.explain(self._endpoint, error) from None
+            ending = self._verdict.of(error)
+            if ending.code() is grpc.StatusCode.OK:
+                return None
+            raise await channels.explain(self._endpoint, ending) from None
         return message if isinstance(message, Response) else None
 
     async def _write(self, message: Request) -> None:

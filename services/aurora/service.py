@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -33,19 +35,13 @@ class FaceService(AuroraServicer):
     async def Animate(  # type: ignore[override]  # noqa: N802 - the protocol's name
         self, _: object, context: Any
     ) -> None:
-        metrics.ACTIVE.inc()
-        outcome = "cancelled"
         try:
-            await self._animate(_Caller(context, self._settings.caller_timeout_s))
-            outcome = "done"
+            with _counted():
+                await self._animate(_Caller(context, self._settings.caller_timeout_s))
         except TurnAbandoned:
             await context.abort(grpc.StatusCode.CANCELLED, "the stream ended without End")
         except VoxloopError as error:
-            outcome = "failed"
             await _refuse(context, error)
-        finally:
-            metrics.ACTIVE.dec()
-            metrics.TURNS.labels(outcome).inc()
 
     async def _animate(self, caller: _Caller) -> None:
         first = await caller.read()
@@ -79,6 +75,22 @@ class _Caller:
                 await self._context.write(message)
         except TimeoutError:
             raise Overloaded(f"the caller took nothing for {self._timeout_s:g} s") from None
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    """Ends before the abort does, which waits for a caller that reads."""
+    metrics.ACTIVE.inc()
+    outcome = "cancelled"
+    try:
+        yield
+        outcome = "done"
+    except VoxloopError:
+        outcome = "failed"
+        raise
+    finally:
+        metrics.ACTIVE.dec()
+        metrics.TURNS.labels(outcome).inc()
 
 
 async def _refuse(context: Context, error: VoxloopError) -> None:
