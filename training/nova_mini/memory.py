@@ -19,6 +19,8 @@ LISTS = {
     "animal": "animals", "word": "spelling", "pet": "pet names", "person": "names", "job": "jobs",
     "sport": "sports", "instrument": "instruments", "birthday": "months", "subject": "subjects",
 }  # fmt: skip
+OPEN = {*SYLLABLES, "age", "number"}
+"""Topics of which any value may be told; the values of the others are few and all of them trained."""
 KINDS = {"pet": "pets", "person": "people"}
 
 
@@ -48,7 +50,7 @@ class Memory:
         slots = {"value": self.value, "kind": self.kind, "article": one(self.value).split()[0]}
         answer = tables.pairs(file, f"{self.topic} answers")[answered].format(**slots)
         phrasings = tables.lines(file, f"{self.topic} {said}")
-        key = "" if answered == "unknown" else f"value:{self.value.lower()}"
+        key = "" if answered == "unknown" or self.topic not in OPEN else value_key(self.value)
         task = {"told": "telling", "asked": "recall", "unknown": "unknown"}[answered]
         return ask(rng, task, phrasings, capital_first(answer), key=key, language=self.language, **slots)
 
@@ -60,13 +62,13 @@ def syllables(rng: random.Random) -> str:
     return made.capitalize()
 
 
-def memory(rng: random.Random, topic: str, *, made_up: bool = True) -> Memory:
-    value = word(rng, topic, made_up=made_up)
-    kind = rng.choice(tables.words("words_en.txt", KINDS[topic])) if topic in KINDS else ""
-    return Memory(topic, value, kind)
+def memory(rng: random.Random, topic: str, language: Language = "en", *, made_up: bool = True) -> Memory:
+    value = value_of(rng, topic, language, made_up=made_up)
+    kind = rng.choice(tables.words(f"words_{language}.txt", KINDS[topic])) if topic in KINDS else ""
+    return Memory(topic, value, kind, language)
 
 
-def word(rng: random.Random, topic: str, *, made_up: bool) -> str:
+def value_of(rng: random.Random, topic: str, language: Language, *, made_up: bool) -> str:
     if topic == "age":
         return str(rng.randint(3, 99))
     if topic == "number":
@@ -74,11 +76,19 @@ def word(rng: random.Random, topic: str, *, made_up: bool) -> str:
     if made_up and rng.random() < SYLLABLES.get(topic, 0.0):
         made = syllables(rng)
         return made.lower() if topic == "word" else made
-    return rng.choice(tables.words("words_en.txt", LISTS[topic]))
+    return rng.choice(tables.words(f"words_{language}.txt", LISTS[topic]))
 
 
-TOPICS = ("name", "name", "name", "city", "age", "number", "pet", "person", *LISTS, "age", "number")
+TOPICS: dict[Language, tuple[str, ...]] = {
+    "en": ("name", "name", "name", "city", "age", "number", "pet", "person", *LISTS, "age", "number"),
+    "de": ("name", "name", "name", "city", "age", "color", "food", "number", "person"),
+}
+"""What is told, as often as it stands here."""
 
 
-def is_held(value: Memory) -> bool:
-    return held_out(f"value:{value.value.lower()}")
+def value_key(value: str) -> str:
+    return f"value:{value.lower()}"
+
+
+def is_held(told: Memory) -> bool:
+    return told.topic in OPEN and held_out(value_key(told.value))

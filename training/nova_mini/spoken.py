@@ -27,7 +27,7 @@ def sentence(rng: random.Random) -> Exchange:
     if draw < 0.6:
         return rng.choices(tuple(english.TASKS), tuple(english.TASKS.values()))[0](rng)
     if draw < 0.75:
-        told = memory.memory(rng, rng.choice(memory.TOPICS), made_up=False)
+        told = memory.memory(rng, rng.choice(memory.TOPICS["en"]), made_up=False)
         return told.tell(rng) if rng.random() < 0.5 else told.recall(rng)
     if draw < 0.95:
         intent = rng.choice(tables.intents("smalltalk_en.txt") + tables.intents("stories_en.txt"))

@@ -1,0 +1,57 @@
+"""The steps of nova-mini, one command each: data, train, export, evaluate."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = Path(__file__).parent / "work"
+GGUF = ROOT / "models" / "nova" / "1" / "nova-mini.gguf"
+SHARDS = 120
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m training.nova_mini", description=__doc__)
+    steps = parser.add_subparsers(dest="step", required=True)
+    data = steps.add_parser("data", help="make dialogues, tokenizer and packed rows")
+    data.add_argument("--seed", type=int, default=7)
+    data.add_argument("--shards", type=int, default=SHARDS, help="of 10 000 dialogues each")
+    train = steps.add_parser("train", help="train, or go on from the checkpoint")
+    train.add_argument("--steps", type=int, help="updates; fewer make a worse model sooner")
+    train.add_argument("--rows", type=int, help="rows of 1024 tokens in an update")
+    export = steps.add_parser("export", help="write the GGUF file")
+    evaluate = steps.add_parser("evaluate", help="let the GGUF answer the exams, as it is served")
+    evaluate.add_argument(
+        "--json", type=Path, default=WORK / "evaluation.json", help="where figures and answers go"
+    )
+    for step in (data, train, export, evaluate):
+        step.add_argument("--work", type=Path, default=WORK, help="folder of everything in between")
+    for step in (export, evaluate):
+        step.add_argument("--gguf", type=Path, default=GGUF)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    if given.step == "data":
+        from training.nova_mini.data import prepare
+
+        prepare(given.work, given.seed, given.shards)
+    elif given.step == "train":
+        from training.nova_mini.train import Plan, Trainer
+
+        chosen = {name: getattr(given, name) for name in ("steps", "rows") if getattr(given, name)}
+        Trainer(given.work, Plan(**chosen)).train()
+    elif given.step == "export":
+        from training.nova_mini.export import export
+
+        export(given.work, given.gguf)
+    else:
+        from training.nova_mini.evaluate import evaluate
+
+        evaluate(given.gguf, given.json)
+
+
+if __name__ == "__main__":
+    main()
