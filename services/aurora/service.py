@@ -94,9 +94,9 @@ def _counted() -> Iterator[None]:
 
 
 async def _refuse(context: Context, error: VoxloopError) -> None:
-    """Ends the call with the status of `error`; its code and whether to retry stand in the metadata."""
+    """Ends the call with the status of `error`; the trailing metadata say its code and whether to retry."""
     if isinstance(error, PeerError):
         metrics.PEER_ERRORS.labels(error.code).inc()
         log.warning("%s (%s)", error, error.code)
-    metadata = (("code", error.code), ("retryable", str(error.retryable).lower()))
+    metadata = (("voxloop-code", error.code), ("voxloop-retryable", "1" if error.retryable else "0"))
     await context.abort(channels.status_of(error), str(error), trailing_metadata=metadata)

@@ -28,6 +28,10 @@ class Viewer:
         self._messages: deque[bytes] = deque(maxlen=capacity)
         self._some = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        return len(self._messages)
+
     def offer(self, message: bytes) -> None:
         if len(self._messages) == self._messages.maxlen:
             metrics.VIEWER_DROPS.inc()

@@ -27,10 +27,11 @@ def engine(tuning: Tuning | None = None) -> FaceEngine:
 
 def animate(sound: Array, sizes: tuple[int, ...] = (), tuning: Tuning | None = None) -> Array:
     """All frames (n, 52) of a sound fed in pieces of these sizes, then the rest."""
-    face_engine, parts, position = engine(tuning), [], 0
+    face_engine, position = engine(tuning), 0
+    parts: list[Array] = []
     for size in (*sizes, len(sound)):
         frames = face_engine.feed(sound[position : position + size])
-        assert frames.start == sum(map(len, parts))
+        assert frames.start == sum(len(part) for part in parts)
         parts.append(frames.weights)
         position += size
     parts.append(face_engine.finish(round(len(sound) / RATE * FPS)).weights)

@@ -1,0 +1,132 @@
+"""Who watches the face over /aurora/frames, and that nobody who watches slows it down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client import REGISTRY
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from services.aurora.viewers import Viewer, Viewers
+from tests.fixtures import face
+from tests.fixtures.face import Audio2FaceServer, AuroraServer, aurora_server
+from tests.services.aurora.conftest import END, Request, animate, audio, start
+
+if TYPE_CHECKING:  # the stubs know the kind for asyncio, the module does not
+    from shared.wire.aurora.v1.aurora_pb2_grpc import AuroraAsyncStub
+
+
+def watch(aurora: AuroraServer, session: str | None = None) -> Any:
+    query = f"?session={session}" if session else ""
+    return connect(f"{aurora.http.replace('http', 'ws')}/aurora/frames{query}")
+
+
+async def watching(aurora: AuroraServer, count: int) -> None:
+    await aurora.metrics.becomes(lambda m: m.value("voxloop_aurora_viewers") == count)
+
+
+async def until_end(viewer: ClientConnection) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    async with asyncio.timeout(10):
+        while not messages or messages[-1]["type"] != "animation.end":
+            messages.append(json.loads(await viewer.recv()))
+    return messages
+
+
+async def test_a_viewer_sees_what_the_caller_gets(aurora: AuroraServer, stub: AuroraAsyncStub) -> None:
+    async with watch(aurora, "seen") as viewer:
+        await watching(aurora, 1)
+        shown = await animate(stub, [start(session="seen", turn=7), *audio(face.vowel(1)), END])
+        header, *frames, last = await until_end(viewer)
+    assert header == {
+        "type": "animation.header", "session": "seen", "turn": 7, "names": shown.names, "fps": 30,
+    }  # fmt: skip
+    assert {frame["type"] for frame in frames} == {"animation"}
+    assert {frame["turn"] for frame in frames} == {7}
+    assert [frame["t_ms"] for frame in frames] == pytest.approx(shown.times_ms, abs=1e-3)
+    assert frames[15]["weights"] == pytest.approx(shown.weights[15], abs=1e-4)
+    assert last == {"type": "animation.end", "session": "seen", "turn": 7}
+    await watching(aurora, 0)
+
+
+async def test_a_viewer_of_one_session_sees_no_other_and_one_of_all_sees_both(
+    aurora: AuroraServer, stub: AuroraAsyncStub
+) -> None:
+    async with watch(aurora, "mine") as of_mine, watch(aurora) as of_all:
+        await watching(aurora, 2)
+        await animate(stub, [start(session="other"), *audio(face.vowel(0.5)), END])
+        await animate(stub, [start(session="mine"), *audio(face.vowel(0.5)), END])
+        mine = await until_end(of_mine)
+        everything = await until_end(of_all) + await until_end(of_all)
+    assert {message["session"] for message in mine} == {"mine"}
+    assert [m["session"] for m in everything if m["type"] == "animation.end"] == ["other", "mine"]
+
+
+async def test_who_comes_in_the_middle_of_a_turn_gets_its_names_first(
+    aurora: AuroraServer, stub: AuroraAsyncStub
+) -> None:
+    call = stub.Animate(timeout=30)
+    await call.write(start(session="long"))
+    await call.write(Request(audio=face.vowel(1)))
+    await call.read()
+    async with watch(aurora, "long") as viewer:
+        await watching(aurora, 1)
+        await call.write(Request(audio=face.vowel(1)))
+        first, second = json.loads(await viewer.recv()), json.loads(await viewer.recv())
+        assert (first["type"], second["type"]) == ("animation.header", "animation")
+        call.cancel()
+        assert (await until_end(viewer))[-1]["turn"] == 1
+
+
+async def test_viewers_beyond_the_bound_are_told_to_come_later(
+    tmp_path: Path, audio2face: Audio2FaceServer
+) -> None:
+    with aurora_server(tmp_path, audio2face.target, max_viewers="1") as server:
+        async with watch(server), watch(server) as too_many:
+            with pytest.raises(ConnectionClosed) as caught:
+                await too_many.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1013
+
+
+async def test_what_a_viewer_says_is_ignored(aurora: AuroraServer, stub: AuroraAsyncStub) -> None:
+    async with watch(aurora, "rude") as viewer:
+        await watching(aurora, 1)
+        await viewer.send("{garbage")
+        await viewer.send(b"\0\1\2")
+        await animate(stub, [start(session="rude"), *audio(face.vowel(0.2)), END])
+        assert len(await until_end(viewer)) == 8
+
+
+def dropped() -> float:
+    return REGISTRY.get_sample_value("voxloop_aurora_viewer_drops_total") or 0.0
+
+
+async def test_a_slow_viewer_loses_the_oldest_and_they_are_counted() -> None:
+    before = dropped()
+    viewer = Viewer(None, capacity=3)
+    for number in range(5):
+        viewer.offer(str(number).encode())
+    assert [await viewer.next() for _ in range(3)] == [b"2", b"3", b"4"]
+    assert dropped() == before + 2
+
+
+def test_a_turn_that_never_began_ends_without_a_word() -> None:
+    viewers = Viewers()
+    with viewers.watching(None, 8) as viewer, viewers.turn("s", 1):
+        pass
+    assert not viewer.waiting
+
+
+def test_without_viewers_nothing_is_encoded() -> None:
+    viewers = Viewers()
+    with viewers.turn("s", 1) as view:
+        view.header(("JawOpen",), 30)
+        view.frame(0.0, (float("nan"),))
+    with viewers.watching("s", 8) as viewer:
+        assert not viewer.waiting, "the header of a turn that is over"
