@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.sophia import page
 from services.sophia.answers import Answers
 from services.sophia.face import Face
 from services.sophia.riva import Riva
@@ -41,4 +42,4 @@ def create_app(settings: SophiaSettings) -> FastAPI:
         optional=frozenset({"aurora"}),
     )
     sessions = Sessions(engines, VadModel(), settings)
-    return base_app("sophia", settings, check, [router(sessions)], lifespan)
+    return base_app("sophia", settings, check, [router(sessions), page.router(settings.web)], lifespan)

@@ -70,6 +70,9 @@ class SophiaSettings(ServiceSettings):
     system: str = ""
     """The system prompt of sessions that bring none."""
 
+    web: Path = Path(__file__).resolve().parents[2] / "web"
+    """The folder of the page at `/`."""
+
     def riva(self) -> Endpoint:
         metadata = [("function-id", self.riva_function_id)] if self.riva_function_id else []
         return Endpoint(

@@ -1,0 +1,105 @@
+/**
+ * The wire of /sophia/voice: binary PCM16 both ways, JSON events, and a session that survives its connection.
+ *
+ * `session` gives the fields of session.start anew for each connection. A broken connection is made again
+ * (after 0.5 s, then ever later) and takes its conversation up by the resume token.
+ */
+
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 8000;
+const START_DEADLINE_MS = 8000;
+/** Microphone audio that the network has not taken yet; beyond 2 s of it new pieces are dropped. */
+const MAX_BACKLOG_BYTES = 2 * 16000 * 2;
+
+export class Voice {
+  #url;
+  #session;
+  #handlers;
+  #socket = null;
+  #started = false;
+  #token = "";
+  #wait = FIRST_WAIT_MS;
+  #retry = 0;
+  #deadline = 0;
+
+  /** handlers: onEvent(event), onAudio(ArrayBuffer), onConnection("connecting" | "open" | "lost"). */
+  constructor(url, session, handlers) {
+    this.#url = url;
+    this.#session = session;
+    this.#handlers = handlers;
+  }
+
+  /** Whether a session is open, so that what is sent arrives. */
+  get started() {
+    return this.#started;
+  }
+
+  connect() {
+    clearTimeout(this.#retry);
+    this.#handlers.onConnection("connecting");
+    const socket = new WebSocket(this.#url);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#start();
+    socket.onmessage = ({ data }) => (typeof data === "string" ? this.#event(JSON.parse(data)) : this.#handlers.onAudio(data));
+    socket.onclose = () => this.#closed();
+    this.#socket = socket;
+    this.#deadline = setTimeout(() => socket.close(), START_DEADLINE_MS);
+  }
+
+  /** A new connection for the same conversation; for settings that only session.start can change. */
+  restart() {
+    this.#wait = 0;
+    if (this.#socket) this.#socket.close();
+    else this.connect();
+  }
+
+  /** Microphone audio, PCM16 at the session's rate. */
+  audio(pcm) {
+    if (this.#started && this.#socket.bufferedAmount <= MAX_BACKLOG_BYTES) this.#socket.send(pcm);
+  }
+
+  text(text) {
+    this.#send({ type: "text", text });
+  }
+
+  playback(playedMs) {
+    this.#send({ type: "playback", played_ms: playedMs });
+  }
+
+  cancel() {
+    this.#send({ type: "cancel" });
+  }
+
+  #send(message) {
+    if (this.#started) this.#socket.send(JSON.stringify(message));
+  }
+
+  #start() {
+    const start = { type: "session.start", ...this.#session() };
+    if (this.#token) start.resume = this.#token;
+    this.#socket.send(JSON.stringify(start));
+  }
+
+  #event(event) {
+    if (event.type === "session.started") {
+      clearTimeout(this.#deadline);
+      this.#started = true;
+      this.#token = event.resume_token;
+      this.#wait = FIRST_WAIT_MS;
+      this.#handlers.onConnection("open");
+    } else if (event.type === "error" && !this.#started && this.#token && !event.retryable) {
+      this.#token = ""; // the server has forgotten this conversation
+      this.#start();
+    }
+    this.#handlers.onEvent(event);
+  }
+
+  #closed() {
+    clearTimeout(this.#deadline);
+    this.#started = false;
+    this.#socket = null;
+    this.#handlers.onConnection("lost");
+    this.#retry = setTimeout(() => this.connect(), this.#wait);
+    this.#wait = Math.min(LONGEST_WAIT_MS, 2 * this.#wait || FIRST_WAIT_MS);
+  }
+}
