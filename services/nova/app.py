@@ -10,11 +10,12 @@ from fastapi import FastAPI
 
 from services.nova import grpc_api, routes
 from services.nova.body_limit import BodyLimit
-from services.nova.contracts import Contract
+from services.nova.contracts import Contract, openai
+from services.nova.contracts.triton_model import TritonModel
+from services.nova.contracts.trtllm import TrtllmContract
 from services.nova.contracts.vllm import VllmContract
 from services.nova.service import Nova
 from services.nova.settings import NovaSettings
-from services.nova.triton_client import PEER as TRITON
 from services.nova.triton_client import TritonClient
 from shared import app as base
 from shared.health import Health
@@ -22,16 +23,15 @@ from shared.wire.nova.v1 import nova_pb2_grpc
 
 
 def create_app(settings: NovaSettings) -> FastAPI:
-    """`app.state` holds, while it runs, `nova` and the `grpc_port` that it got."""
+    """To be called on the loop that will run it. `app.state` holds `nova` and, later, its `grpc_port`."""
+    contract = open_contract(settings)
+    nova = Nova(contract, settings)
+
+    def add(server: grpc.aio.Server) -> None:
+        nova_pb2_grpc.add_NovaServicer_to_server(grpc_api.NovaServicer(nova), server)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        contract = open_contract(settings)
-        app.state.nova = nova = Nova(contract, settings)
-
-        def add(server: grpc.aio.Server) -> None:
-            nova_pb2_grpc.add_NovaServicer_to_server(grpc_api.NovaServicer(nova), server)
-
         try:
             async with base.grpc_server(settings, settings.grpc_port, add, [grpc_api.NAME]) as port:
                 app.state.grpc_port = port
@@ -39,18 +39,26 @@ def create_app(settings: NovaSettings) -> FastAPI:
         finally:
             await contract.close()
 
-    async def answers() -> None:
-        await app.state.nova.probe()
-
-    app = base.create_app("nova", settings, Health({TRITON: answers}), [routes.router], lifespan)
+    check = Health({contract.peer: nova.probe})
+    app = base.create_app("nova", settings, check, [routes.router], lifespan)
+    app.state.nova = nova
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     return app
 
 
 def open_contract(settings: NovaSettings) -> Contract:
+    if settings.contract == "openai":
+        limits = openai.Limits(
+            first_token_s=settings.first_token_deadline_s,
+            inter_token_s=settings.inter_token_deadline_s,
+            answer_s=settings.request_deadline_s,
+            connections=settings.max_in_flight + 1,  # the probe's
+        )
+        return openai.OpenAiContract(settings.openai_url, settings.model, settings.openai_api_key, limits)
     client = TritonClient(
         settings.triton_url,
         first_token_s=settings.first_token_deadline_s,
         inter_token_s=settings.inter_token_deadline_s,
     )
-    return VllmContract(client, settings.model)
+    model = TritonModel(client, settings.model)
+    return VllmContract(model) if settings.contract == "vllm" else TrtllmContract(model)

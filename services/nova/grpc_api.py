@@ -48,7 +48,7 @@ class NovaServicer(nova_pb2_grpc.NovaServicer):
         finish = nova_pb2.Finish(
             reason=answer.finish_reason,
             prompt_tokens=answer.prompt_tokens or 0,
-            completion_tokens=answer.completion_tokens,
+            completion_tokens=answer.completion_tokens or 0,
             ttft_ms=answer.ttft_ms,
             total_ms=answer.total_ms,
         )

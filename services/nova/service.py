@@ -27,12 +27,13 @@ _PROBE = Chat((Message("user", "Hi"),)), Sampling(max_tokens=1, temperature=0.0)
 class Answer:
     """How a generation ended. Times are ms since the request arrived, the wait for a place included.
 
-    `ttft_ms` is when the first text came to us: with the last, where it was not streamed.
+    `ttft_ms` is when the first text came to us: with the last, where it was not streamed. Counts of tokens
+    are None where the upstream does not tell them.
     """
 
     finish_reason: FinishReason
     prompt_tokens: int | None
-    completion_tokens: int
+    completion_tokens: int | None
     ttft_ms: float
     total_ms: float
 
@@ -120,7 +121,7 @@ class Nova:
     async def _generate(self, call: _Call, write: Write) -> Answer:
         stops = StopFilter(call.sampling.stop)
         pace = _Pace(call.ticket.arrived, self._first_token if call.stream else None, self._inter_token)
-        finish = Finish("stop", None)
+        finish = Finish("stop")
         try:
             generation = self._contract.generate(call.prompt, call.sampling, stream=call.stream)
             async with aclosing(generation) as parts:
@@ -134,7 +135,8 @@ class Nova:
                         if text := stops.feed(part.text):
                             await write(text)
         finally:
-            metrics.TOKENS.labels(*self._labels, "completion").inc(pace.tokens)
+            tokens = finish.completion_tokens or pace.tokens
+            metrics.TOKENS.labels(*self._labels, "completion").inc(tokens)
             metrics.TOKENS.labels(*self._labels, "prompt").inc(finish.prompt_tokens or 0)
         if text := stops.flush():
             await write(text)
@@ -142,7 +144,7 @@ class Nova:
         return Answer(
             "stop" if stops.hit else finish.reason,
             finish.prompt_tokens,
-            pace.tokens,
+            tokens or None,
             (pace.first_s or total_s) * 1e3,
             total_s * 1e3,
         )

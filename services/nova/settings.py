@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import Port, Seconds, ServiceSettings
@@ -16,10 +16,14 @@ class NovaSettings(ServiceSettings):
     http_port: Port = 8010
     grpc_port: Port = 8011
 
-    contract: Literal["vllm"] = "vllm"
-    """What the upstream speaks: the tensors of Triton's vLLM backend."""
+    contract: Literal["vllm", "trtllm", "openai"] = "vllm"
+    """What the upstream speaks: the tensors of Triton's vLLM backend, those of its TensorRT-LLM in the llmapi
+    layout, or HTTP as OpenAI's."""
     triton_url: str = "127.0.0.1:8001"
-    """host:port of Triton's gRPC endpoint."""
+    """host:port of Triton's gRPC endpoint, for vllm and trtllm."""
+    openai_url: str = "http://127.0.0.1:8000/v1"
+    """Base address of an OpenAI-compatible endpoint, for openai."""
+    openai_api_key: SecretStr | None = None
     model: str = "nova"
     """The model's name upstream; also the one name that callers may ask for."""
 

@@ -15,30 +15,11 @@ import jinja2
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from services.nova.contracts import Message, Prompt, Text
-from services.nova.triton_client import PEER, TritonClient
+from services.nova.contracts import Message
+from services.nova.triton_client import PEER
 from shared.errors import InputError, PeerProtocol
 
 Render = Callable[[Sequence[Message]], str]
-
-
-class ModelTemplate:
-    """The template of one model in Triton: read once, and anew after Triton was away."""
-
-    def __init__(self, client: TritonClient, model: str) -> None:
-        self._client = client
-        self._model = model
-        self._render: Render | None = None
-
-    async def text_of(self, prompt: Prompt) -> str:
-        if isinstance(prompt, Text):
-            return prompt.text
-        if self._render is None:
-            self._render = from_config(await self._client.model_config(self._model))
-        return self._render(prompt.messages)
-
-    def forget(self) -> None:
-        self._render = None
 
 
 def plain(messages: Sequence[Message]) -> str:

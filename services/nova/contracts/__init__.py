@@ -45,7 +45,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text that follows what came before, and how many tokens it took."""
+    """Text that follows what came before, and how many tokens it took; 0 where nobody counted."""
 
     text: str
     tokens: int
@@ -53,10 +53,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a stream that ended well. `prompt_tokens` is None where the upstream does not count."""
+    """The end of an answer that ended well.
+
+    `prompt_tokens` is None where the upstream does not tell; `completion_tokens` is given where it tells
+    only at the end, and otherwise the sum of the pieces.
+    """
 
     reason: FinishReason
-    prompt_tokens: int | None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 class Contract(Protocol):

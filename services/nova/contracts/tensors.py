@@ -24,6 +24,18 @@ def flag(name: str, value: bool = True) -> InferInput:
     return _input(name, "BOOL", np.array([value]))
 
 
+def int32(name: str, value: int) -> InferInput:
+    return _input(name, "INT32", np.array([value], np.int32))
+
+
+def uint64(name: str, value: int) -> InferInput:
+    return _input(name, "UINT64", np.array([value], np.uint64))
+
+
+def fp32(name: str, value: float) -> InferInput:
+    return _input(name, "FP32", np.array([value], np.float32))
+
+
 def _input(name: str, datatype: str, values: np.ndarray[Any, Any]) -> InferInput:
     tensor = InferInput(name, list(values.shape), datatype)  # type: ignore[no-untyped-call]
     tensor.set_data_from_numpy(values)  # type: ignore[no-untyped-call]

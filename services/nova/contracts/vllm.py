@@ -7,7 +7,6 @@ tokens since the one before; `finish_reason` is the text "None" until the last.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -15,17 +14,12 @@ from typing import Any
 import orjson
 
 from services.nova.contracts import Finish, FinishReason, Piece, Prompt, Sampling, tensors
-from services.nova.templates import ModelTemplate
-from services.nova.triton_client import PEER, TritonClient
-from shared.errors import InputError, PeerProtocol, PeerRefused, PeerUnavailable
+from services.nova.contracts.triton_model import TritonModel
+from services.nova.triton_client import PEER
+from shared.errors import PeerProtocol
 
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "cancelled"}
 _UNFINISHED = "None"
-
-_TOO_LONG = re.compile(
-    r"(?i)prompt.*(longer than|exceeds|this model takes)|maximum (context|model) length|max_model_len"
-)
-"""A prompt beyond the context is told from other failures by words alone."""
 
 _COUNTS = tuple(
     tensors.flag(name)
@@ -39,40 +33,29 @@ class VllmContract:
     name = "vllm"
     peer = PEER
 
-    def __init__(self, client: TritonClient, model: str) -> None:
-        self._client = client
+    def __init__(self, model: TritonModel) -> None:
         self._model = model
-        self._template = ModelTemplate(client, model)
 
     async def generate(
         self, prompt: Prompt, sampling: Sampling, *, stream: bool
     ) -> AsyncGenerator[Piece | Finish, None]:
-        text = await self._template.text_of(prompt)
         inputs = (
-            tensors.string("text_input", text),
+            tensors.string("text_input", await self._model.text_of(prompt)),
             tensors.string("sampling_parameters", sampling_parameters(sampling)),
             *(_STREAM if stream else _WHOLE),
         )
         finish = None
-        try:
-            async with aclosing(self._client.infer_stream(self._model, inputs)) as responses:
-                async for response in responses:
-                    piece, finish = _read(response)
-                    if piece.text or piece.tokens:
-                        yield piece
-        except PeerUnavailable:
-            self._template.forget()
-            raise
-        except PeerRefused as error:
-            if _TOO_LONG.search(error.message):
-                raise InputError("the prompt is longer than the model's context") from None
-            raise
+        async with aclosing(self._model.responses(inputs)) as responses:
+            async for response in responses:
+                piece, finish = _read(response)
+                if piece.text or piece.tokens:
+                    yield piece
         if finish is None:
             raise PeerProtocol(PEER, "the stream ended before the answer did")
         yield finish
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._model.close()
 
 
 def sampling_parameters(sampling: Sampling) -> str:
@@ -86,14 +69,13 @@ def sampling_parameters(sampling: Sampling) -> str:
     return orjson.dumps(values).decode()
 
 
-def _read(response: Any) -> tuple[Piece, Finish | None]:
-    values = tensors.outputs(response)
+def _read(response: dict[str, bytes]) -> tuple[Piece, Finish | None]:
     piece = Piece(
-        tensors.read_string(values, "text_output"), tensors.read_uint32(values, "num_output_tokens")
+        tensors.read_string(response, "text_output"), tensors.read_uint32(response, "num_output_tokens")
     )
-    reason = tensors.read_string(values, "finish_reason")
+    reason = tensors.read_string(response, "finish_reason")
     if reason == _UNFINISHED:
         return piece, None
     if reason not in _REASONS:
         raise PeerProtocol(PEER, f"unknown finish reason {reason[:40]!r}")
-    return piece, Finish(_REASONS[reason], tensors.read_uint32(values, "num_input_tokens"))
+    return piece, Finish(_REASONS[reason], tensors.read_uint32(response, "num_input_tokens"))

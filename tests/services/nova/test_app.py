@@ -12,8 +12,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.fixtures.launch import launched
-from tests.fixtures.nova import ENGINES, NovaService, nova_service, obedient_triton_server, settled
+from tests.fixtures.nova import OBEDIENT, NovaService, nova_service, obedient_triton_server, settled
 from tests.fixtures.triton import Triton
+from tests.services.nova.openai_endpoint import serving
 from tests.services.nova.sse import events, texts
 
 QUESTIONS = ["What is the capital of France?", "How many legs has a spider?", "What is two plus three?"]
@@ -121,6 +122,25 @@ async def test_it_measures_what_triton_cannot(obedient_nova: NovaService) -> Non
     assert [now - then for now, then in zip(after, before, strict=True)] == [1, 2, 3, 2, 1, 1, 2]
 
 
+async def test_tensorrt_llm_and_openai_upstreams_are_a_setting_away(
+    obedient_triton: Triton, tmp_path: Path
+) -> None:
+    async with serving() as (url, _):
+        upstreams = [
+            {"NOVA_CONTRACT": "trtllm", "NOVA_MODEL": "tensorrt_llm"},
+            {"NOVA_CONTRACT": "openai", "NOVA_MODEL": "llama", "NOVA_OPENAI_URL": url},
+        ]
+        for env in upstreams:
+            # Not awaited as ready: the endpoint answers on this test's loop, which that would block.
+            with nova_service(tmp_path, obedient_triton.grpc, env, await_ready=False) as nova:
+                (output,) = await whole(nova, prompt="say a|b")
+                parsed = await streamed(nova, prompt="say a|b")
+                assert (output["text"], output["finish_reason"]) == ("ab", "stop")
+                assert texts(parsed[:-1]) == {0: "ab"}
+                async with httpx.AsyncClient(base_url=nova.http) as client:
+                    assert (await client.get("/readyz")).json()["status"] == "ready"
+
+
 async def test_with_keys_nobody_generates_without_one(obedient_triton: Triton, tmp_path: Path) -> None:
     with nova_service(tmp_path, obedient_triton.grpc, {"NOVA_API_KEYS": "sesame"}) as nova:
         async with httpx.AsyncClient(base_url=nova.http) as client:
@@ -152,7 +172,7 @@ async def test_when_triton_dies_the_answer_ends_in_a_retryable_error_and_the_nex
             assert refused.headers["retry-after"]
             await until_ready_is(client, 503)
 
-            again = {"VOXLOOP_TRITON_REPOSITORY": str(ENGINES)} | {
+            again = OBEDIENT | {
                 f"VOXLOOP_TRITON_{name.upper()}_PORT": getattr(triton, name).rpartition(":")[2]
                 for name in ("http", "grpc", "metrics")
             }
@@ -167,7 +187,7 @@ async def test_when_triton_dies_the_answer_ends_in_a_retryable_error_and_the_nex
 async def until_ready_is(client: httpx.AsyncClient, status: int) -> None:
     """/readyz shares a result for a second."""
     async with asyncio.timeout(5):
-        while (await client.get("/readyz")).status_code != status:
+        while (await client.get("/readyz")).status_code != status:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
 
