@@ -84,7 +84,7 @@ class Speaker:
         long = len(answer) > WORTH_GOING_ON
         if may_cut and self.rng.random() < (0.2 if long else 0.03) and answer.count(" ") > 1:
             words = answer.split(" ")
-            at = self.rng.randrange(1, len(words))
+            at = self.rng.randrange(len(words))
             answer, rest = " ".join(words[:at]), " ".join(words[at:])
             self.rest = rest if long else ""
             self.dialogue.turns.append(
@@ -114,7 +114,7 @@ class Speaker:
             self.repeat,
             self.go_on,
         )
-        return rng.choices(kinds, (43, 12, 14 if self.told else 0, 3, 12, 17, 2, 0.7))[0]()
+        return rng.choices(kinds, (43, 12, 14 if self.told else 0, 3, 12, 15, 2, 0.7))[0]()
 
     def task(self) -> Exchange:
         tasks = TASKS[self.language]

@@ -107,8 +107,7 @@ def days(rng: random.Random) -> Exchange:
     answer = f"It is {names[(i + step) % 7]}."
     if step == 1:
         return ask(rng, "days", lines("after_day"), answer, day=names[i])
-    key = f"day:{names[i]}+{step}"
-    return ask(rng, "days", lines("later_day"), answer, key=key, day=names[i], n=step)
+    return ask(rng, "days", lines("later_day"), answer, day=names[i], n=step)
 
 
 def months(rng: random.Random) -> Exchange:
@@ -144,9 +143,7 @@ def times(rng: random.Random) -> Exchange:
         said, clock = f"{word} past {hour}", f"{hour}:{minutes:02}"
     else:
         said, clock = f"{word} to {hour}", f"{before}:{60 - minutes}"
-    return ask(
-        rng, "times", lines("clock"), f"{capital_first(said)} is {clock}.", key=f"clock:{said}", words=said
-    )
+    return ask(rng, "times", lines("clock"), f"{capital_first(said)} is {clock}.", words=said)
 
 
 def counting(rng: random.Random) -> Exchange:
@@ -182,8 +179,17 @@ def neighbours(rng: random.Random) -> Exchange:
 
 
 def spelling(rng: random.Random) -> Exchange:
-    word = rng.choice(words("spelling" if rng.random() < 0.75 else "names"))
+    word = spelled_word(rng, (*words("spelling"), *words("names")))
     return ask(rng, "spelling", lines("spell"), listed(word.upper()), key=f"word:{word.lower()}", word=word)
+
+
+def spelled_word(rng: random.Random, known: tuple[str, ...]) -> str:
+    """A word, or one made of the halves of two, so that spelling is learnt by parts and not by heart."""
+    word = rng.choice(known)
+    if rng.random() < 0.5:
+        return word
+    other = rng.choice(known).lower()
+    return word[: rng.randint(1, len(word))] + other[rng.randint(0, len(other) - 1) :]
 
 
 def capitals(rng: random.Random) -> Exchange:

@@ -6,7 +6,7 @@ import random
 from functools import partial
 
 from training.nova_mini import tables
-from training.nova_mini.english import Task, operands
+from training.nova_mini.english import Task, operands, spelled_word
 from training.nova_mini.phrasing import Exchange, capital_first, listed
 from training.nova_mini.phrasing import ask as ask_in
 
@@ -44,13 +44,9 @@ def arithmetic(rng: random.Random) -> Exchange:
 def units(rng: random.Random) -> Exchange:
     large, rest = rng.choice(tuple(pairs("units").items()))
     *small_names, factor = rest.split()
-    n = rng.choice((1, rng.randint(2, 12), rng.randint(2, 30)))
-    names, many = large.split(), n * int(factor)
-    answer = f"{n} {names[n > 1]} {'ist' if n == 1 else 'sind'} {many} {small_names[1]}."
-    key = f"unit:{n} {names[1]}"
-    return ask(
-        rng, "units", lines("convert"), answer, key=key, wanted=small_names[1], given=names[n > 1], n=n
-    )
+    n, name, many = rng.randint(2, rng.choice((12, 30))), large.split()[1], small_names[1]
+    answer = f"{n} {name} sind {n * int(factor)} {many}."
+    return ask(rng, "units", lines("convert"), answer, key=f"unit:{n} {name}", wanted=many, given=name, n=n)
 
 
 def days(rng: random.Random) -> Exchange:
@@ -58,7 +54,7 @@ def days(rng: random.Random) -> Exchange:
     step = rng.choice((1, 1, -1, -1, 2, 3, 4, 5))
     answer = f"Das ist {names[(i + step) % 7]}."
     kind = {1: "after_day", -1: "before_day"}.get(step, "later_day")
-    return ask(rng, "days", lines(kind), answer, key=f"day:{names[i]}{step}", day=names[i], n=step)
+    return ask(rng, "days", lines(kind), answer, day=names[i], n=step)
 
 
 def months(rng: random.Random) -> Exchange:
@@ -83,7 +79,7 @@ def counting(rng: random.Random) -> Exchange:
 
 
 def spelling(rng: random.Random) -> Exchange:
-    word = rng.choice(words("spelling" if rng.random() < 0.75 else "names"))
+    word = spelled_word(rng, (*words("spelling"), *words("names")))
     letters = [letter if letter == "ß" else letter.upper() for letter in word]
     return ask(rng, "spelling", lines("spell"), listed(letters), key=f"word:{word.lower()}", word=word)
 

@@ -12,14 +12,14 @@ from training.nova_mini.phrasing import Exchange, Language, ask, capital_first, 
 ONSETS = "b br ch d dr f fl g gr h j k kl l m n p pr qu r s sh st t th tr v w y z".split(" ")
 VOWELS = "a e i o u a e i o ai ee ia io ou".split(" ")
 ENDINGS = ("", "", "", "n", "l", "r", "s", "m", "th", "x", "ck", "nd", "rt")
-SYLLABLES = {"name": 0.35, "city": 0.2, "pet": 0.25, "person": 0.25, "word": 0.2}
-"""How often the value is made of random syllables, so that remembering is learnt and not a list of names."""
+MADE_UP = {"name": 0.6, "city": 0.5, "pet": 0.5, "person": 0.5, "word": 0.5}
+"""How often a value is made up, so that remembering is learnt and not a list of names."""
 LISTS = {
     "name": "names", "city": "cities", "color": "colors", "food": "foods", "drink": "drinks",
     "animal": "animals", "word": "spelling", "pet": "pet names", "person": "names", "job": "jobs",
     "sport": "sports", "instrument": "instruments", "birthday": "months", "subject": "subjects",
 }  # fmt: skip
-OPEN = {*SYLLABLES, "age", "number"}
+OPEN = {*MADE_UP, "age", "number"}
 """Topics of which any value may be told; the values of the others are few and all of them trained."""
 KINDS = {"pet": "pets", "person": "people"}
 
@@ -62,6 +62,13 @@ def syllables(rng: random.Random) -> str:
     return made.capitalize()
 
 
+def blended(rng: random.Random, language: Language) -> str:
+    """The beginning of one name and the end of another: "Margbert"."""
+    names = tables.words(f"words_{language}.txt", "names")
+    first, second = rng.choice(names), rng.choice(names).lower()
+    return first[: rng.randint(2, len(first))] + second[rng.randint(0, len(second) - 1) :]
+
+
 def memory(rng: random.Random, topic: str, language: Language = "en", *, made_up: bool = True) -> Memory:
     value = value_of(rng, topic, language, made_up=made_up)
     kind = rng.choice(tables.words(f"words_{language}.txt", KINDS[topic])) if topic in KINDS else ""
@@ -73,8 +80,8 @@ def value_of(rng: random.Random, topic: str, language: Language, *, made_up: boo
         return str(rng.randint(3, 99))
     if topic == "number":
         return str(rng.randint(0, rng.choice((20, 100, 999))))
-    if made_up and rng.random() < SYLLABLES.get(topic, 0.0):
-        made = syllables(rng)
+    if made_up and rng.random() < MADE_UP.get(topic, 0.0):
+        made = syllables(rng) if rng.random() < 0.6 else blended(rng, language)
         return made.lower() if topic == "word" else made
     return rng.choice(tables.words(f"words_{language}.txt", LISTS[topic]))
 

@@ -1,7 +1,7 @@
 """One question and its answer, and what is held out of training so that the evaluation never saw it.
 
-Held out are, by a checksum of the words themselves (so that no list of them can get lost): one phrasing in nine
-of every task with at least six, one pair of numbers in twenty, one name or word in twenty.
+Held out are the phrasings marked with ~ in `text/`, paraphrases made of words that the trained ones have; and, by a
+checksum of the value itself (so that no list can get lost), one pair of numbers in twenty, one name in twenty.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import random
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 Language = Literal["en", "de"]
+HELD_MARK = "~ "
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,8 @@ class Exchange:
     language: Language = "en"
 
 
-def held_out(key: str, one_in: int = 20) -> bool:
-    return zlib.crc32(key.encode()) % one_in == 0
-
-
-@cache
-def held_phrasings(phrasings: tuple[str, ...]) -> frozenset[str]:
-    if len(phrasings) < 6:
-        return frozenset()
-    return frozenset(phrase for phrase in phrasings[1:] if held_out(f"phrase:{phrase}", 9))
-
-
-def phrase(rng: random.Random, phrasings: tuple[str, ...]) -> tuple[str, bool]:
-    """One of them, and whether it is held out. The first of a list never is: it is the one that must work."""
-    chosen = rng.choice(phrasings)
-    return chosen, chosen in held_phrasings(phrasings)
+def held_out(key: str) -> bool:
+    return zlib.crc32(key.encode()) % 20 == 0
 
 
 def ask(
@@ -55,9 +42,9 @@ def ask(
     **slots: object,
 ) -> Exchange:
     """The question by one of the phrasings, filled with `slots`; `key` may be held out, beside the phrasing."""
-    template, held = phrase(rng, phrasings)
-    held = held or bool(key and held_out(key))
-    return Exchange(task, template.format(**slots), answer, held, language)
+    template = rng.choice(phrasings)
+    held = template.startswith(HELD_MARK) or bool(key and held_out(key))
+    return Exchange(task, template.removeprefix(HELD_MARK).format(**slots), answer, held, language)
 
 
 def capital_first(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from training.nova_mini import english, memory, tables
-from training.nova_mini.phrasing import Exchange
+from training.nova_mini.phrasing import Exchange, ask
 from training.nova_mini.surface import addressed, contracted, spoken
 
 
@@ -31,6 +31,6 @@ def sentence(rng: random.Random) -> Exchange:
         return told.tell(rng) if rng.random() < 0.5 else told.recall(rng)
     if draw < 0.95:
         intent = rng.choice(tables.intents("smalltalk_en.txt") + tables.intents("stories_en.txt"))
-        return Exchange("smalltalk", rng.choice(intent.phrasings), intent.answer)
+        return ask(rng, "smalltalk", intent.phrasings, intent.answer)
     kind = rng.choice(("repeat", "go on"))
-    return Exchange(kind, rng.choice(tables.lines("phrases_en.txt", kind)), "")
+    return ask(rng, kind, tables.lines("phrases_en.txt", kind), "")

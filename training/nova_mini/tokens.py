@@ -1,4 +1,4 @@
-"""The tokenizer: byte-level BPE of 2048 tokens in which every digit stands alone, and it packs dialogues into rows."""
+"""The tokenizer: byte-level BPE of 1024 tokens in which each digit stands alone; and packing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from training.nova_mini.chat import PAD, SPECIAL, said
 from training.nova_mini.dialogue import Dialogue
 
-VOCABULARY = 2048
+VOCABULARY = 1024
 WORDS = r" ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
