@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from typing import Annotated, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
@@ -13,7 +14,16 @@ from shared.errors import SettingsError
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose one."""
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _known_level(level: str) -> str:
+    if level.upper() not in logging.getLevelNamesMapping():
+        raise ValueError("must be debug, info, warning, error or critical")
+    return level
+
+
+LogLevel = Annotated[str, AfterValidator(_known_level)]
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -28,13 +38,16 @@ def is_loopback(host: str) -> bool:
 
 
 class ServiceSettings(BaseSettings):
-    """Base of NovaSettings, SophiaSettings, AuroraSettings."""
+    """Base of NovaSettings, SophiaSettings, AuroraSettings.
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    A variable that is there and empty counts as not there, as compose files pass on what nobody set.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     host: str = "127.0.0.1"
     http_port: Port
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Accepted keys, separated by commas; a client sends one as `Authorization: Bearer …`."""
     allow_anonymous: bool = False
@@ -46,6 +59,15 @@ class ServiceSettings(BaseSettings):
         if isinstance(value, str):
             return tuple(key.strip() for key in value.split(",") if key.strip())
         return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _sendable(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in keys:
+            value = key.get_secret_value()
+            if not value or " " in value or not (value.isascii() and value.isprintable()):
+                raise ValueError("a key holds printable ASCII and no space, for it travels in a header")
+        return keys
 
     @model_validator(mode="after")
     def _never_open_by_accident(self) -> Self:
@@ -64,10 +86,9 @@ def load(settings: type[S]) -> S:
         return settings()
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
-        problems = "; ".join(
-            f"{prefix}{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
-            if item["loc"]
-            else item["msg"]
-            for item in error.errors(include_input=False, include_url=False)
-        )
-        raise SettingsError(f"bad settings: {problems}") from None
+        problems = []
+        for item in error.errors(include_input=False, include_url=False):  # the input may be a secret
+            variable = "_".join(map(str, item["loc"])).upper()
+            what = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{prefix}{variable}: {what}" if variable else what)
+        raise SettingsError(f"bad settings: {'; '.join(problems)}") from None
