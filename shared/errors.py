@@ -36,7 +36,9 @@ class VoxloopError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".rstrip()
+        if not self.hint:
+            return self.message
+        return f"{self.message}{'' if self.message.endswith(('.', '!', '?')) else '.'} {self.hint}"
 
 
 class SettingsError(VoxloopError):
@@ -81,6 +83,7 @@ class PeerError(VoxloopError):
     def __init__(self, peer: str, message: str, *, hint: str = "") -> None:
         super().__init__(f"{peer}: {message}", hint=hint)
         self.peer = peer
+        self.args = (peer, message)  # what pickle calls us with, on the way out of a worker process
 
 
 class PeerUnavailable(PeerError):
