@@ -16,6 +16,7 @@ RATE = 16000
 """Hz. What recognition and the face take; other rates are resampled at the edges."""
 BYTES_PER_SAMPLE = 2
 MIN_RATE, MAX_RATE = 8000, 96000
+MAX_FILE_RATE = 192000
 
 SILENCE_DBFS = -60.0
 """A recording whose loudest 20 ms stays below this holds no speech."""
@@ -66,27 +67,53 @@ class Resampler:
 
 
 def read_wav(source: Path | bytes, rate: int = RATE) -> bytes:
-    """Any WAV (8 to 32 bit, any rate, any channel count) as PCM16 mono at `rate`."""
+    """Any WAV (8 to 64 bit, 8 to 192 kHz, any channel count) as PCM16 mono at `rate`.
+
+    What is PCM16 mono at `rate` already comes back sample for sample. Raises AudioError.
+    """
     name = str(source) if isinstance(source, Path) else "the upload"
-    if isinstance(source, Path) and not source.exists():
-        raise AudioError(f"{name} does not exist")
     try:
-        data, source_rate = soundfile.read(
-            io.BytesIO(source) if isinstance(source, bytes) else source, dtype="float32", always_2d=True
-        )
-    except (soundfile.LibsndfileError, OSError):
-        raise AudioError(f"{name} is not a readable WAV file") from None
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+            # By its descriptor: given a name, libsndfile believes the suffix (.raw) and not the header.
+            data, source_rate = _decode(stream if isinstance(stream, io.BytesIO) else stream.fileno(), name)
+    except FileNotFoundError:
+        raise AudioError(f"{name} does not exist") from None
+    except OSError as error:
+        raise AudioError(f"{name} is not a readable WAV file ({error.strerror})") from None
     if not len(data):
         raise AudioError(f"{name} holds no audio")
-    mono = data.mean(axis=1)
+    if not np.isfinite(data).all():
+        raise AudioError(f"{name} holds samples that are not numbers")
+    mono = np.clip(data, -1.0, 1.0).mean(axis=1)
     if source_rate != rate:
         mono = soxr.resample(mono, source_rate, rate, quality="HQ")
-    pcm: NDArray[np.int16] = (np.clip(mono, -1.0, 1.0) * 32767.0).round().astype("<i2")
+    pcm: NDArray[np.int16] = np.clip(np.rint(mono * 32768.0), -32768, 32767).astype("<i2")
     return pcm.tobytes()
 
 
+def _decode(file: io.BytesIO | int, name: str) -> tuple[NDArray[np.float32], int]:
+    """Samples as (frames, channels), and their rate in Hz."""
+    try:
+        with soundfile.SoundFile(file, closefd=False) as sound:
+            # WAV alone: in other formats a header of a few bytes may claim terabytes of samples, and is
+            # believed. Nor a rate at which few samples become a great many at ours.
+            if sound.format not in ("WAV", "WAVEX", "RF64") or not sound.seekable():
+                raise AudioError(f"{name} is not a readable WAV file ({sound.format}, {sound.subtype})")
+            if not MIN_RATE <= sound.samplerate <= MAX_FILE_RATE:
+                raise AudioError(
+                    f"{name} is at {sound.samplerate} Hz, outside {MIN_RATE}..{MAX_FILE_RATE} Hz"
+                )
+            return np.asarray(sound.read(dtype="float32", always_2d=True), np.float32), sound.samplerate
+    except soundfile.LibsndfileError:
+        raise AudioError(f"{name} is not a readable WAV file") from None
+
+
 def write_wav(path: Path, pcm: bytes, rate: int) -> None:
-    soundfile.write(path, np.frombuffer(pcm, "<i2"), rate, subtype="PCM_16", format="WAV")
+    """Raises AudioError where `path` cannot be written."""
+    try:
+        soundfile.write(path, np.frombuffer(pcm, "<i2"), rate, subtype="PCM_16", format="WAV")
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path} cannot be written ({error.error_string})") from None
 
 
 def peak_dbfs(pcm: bytes, rate: int = RATE) -> float:
