@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,10 +32,14 @@ OPTIONS = (
     ("grpc.keepalive_timeout_ms", 5_000),
     # A peer that restarts is back within a second or two; gRPC's default backs off up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Not a backoff, for all its name, but what one attempt may take: far peers need more than one second.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.enable_http_proxy", 0),
 )
+
+_ADDRESS = re.compile(r"(?P<host>[^\s:/\[\]]+|\[[0-9a-fA-F:.]+(%\w+)?\]):(?P<port>[0-9]{1,5})")
+_METADATA_KEY, _METADATA_VALUE = re.compile(r"[0-9a-z_.-]+"), re.compile(r"[\x20-\x7e]*")
 
 
 @dataclass(frozen=True)
@@ -51,22 +56,39 @@ class Endpoint:
 
     @property
     def host_port(self) -> tuple[str, int]:
-        host, _, port = self.target.rpartition(":")
-        if not host or not port.isdigit():
-            raise SettingsError(f"the address of {self.peer} must be host:port, not {self.target!r}")
-        return host.strip("[]"), int(port)
+        match = _ADDRESS.fullmatch(self.target)
+        if match is None or not 0 < int(match["port"]) <= 65535:
+            raise SettingsError(
+                f"the address of {self.peer} must be host:port, not {self.target!r}",
+                hint="Such as 127.0.0.1:50051 or [::1]:50051, without a scheme.",
+            )
+        return match["host"].strip("[]"), int(match["port"])
 
 
 def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
+    """Raises SettingsError for what gRPC itself would answer late, unclearly, or by ending the process."""
     endpoint.host_port  # noqa: B018 - raises on a malformed address before gRPC waits on it
+    _check_metadata(endpoint)
     if not endpoint.use_tls:
         return grpc.aio.insecure_channel(endpoint.target, options=OPTIONS)
+    if (endpoint.client_cert is None) != (endpoint.client_key is None):
+        raise SettingsError(f"{endpoint.peer} needs both a client certificate and its key, or neither")
     credentials = grpc.ssl_channel_credentials(
         _read(endpoint, endpoint.ca),
         _read(endpoint, endpoint.client_key),
         _read(endpoint, endpoint.client_cert),
     )
     return grpc.aio.secure_channel(endpoint.target, credentials, options=OPTIONS)
+
+
+def _check_metadata(endpoint: Endpoint) -> None:
+    for key, value in endpoint.metadata:
+        if not _METADATA_KEY.fullmatch(key) or not _METADATA_VALUE.fullmatch(value):
+            # Without the value, which is a secret most of the time.
+            raise SettingsError(
+                f"the metadata {key!r} for {endpoint.peer} holds what no header can",
+                hint="Printable ASCII only: look for a line break at the end of the key.",
+            )
 
 
 def _read(endpoint: Endpoint, path: Path | None) -> bytes | None:
@@ -102,12 +124,17 @@ def peer_error(peer: str, error: grpc.aio.AioRpcError) -> PeerError:
 async def explain(endpoint: Endpoint, error: grpc.aio.AioRpcError) -> PeerError:
     """Like peer_error, but an UNAVAILABLE behind TLS is looked into and its certificate fault named."""
     if error.code() is grpc.StatusCode.UNAVAILABLE and endpoint.use_tls:
-        reason = await tls.explain_handshake(*endpoint.host_port, endpoint.ca)
+        reason = await tls.explain_handshake(
+            *endpoint.host_port,
+            endpoint.ca,
+            client_cert=endpoint.client_cert,
+            client_key=endpoint.client_key,
+        )
         if reason:
             return PeerCertificate(
                 endpoint.peer,
                 f"at {endpoint.target} {reason}",
-                hint="Give the CA that signed it, or renew the certificate.",
+                hint=f"Check the address, the CA and the client certificate set for {endpoint.peer}.",
             )
     return peer_error(endpoint.peer, error)
 
