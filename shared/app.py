@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
@@ -22,8 +23,8 @@ from shared.settings import ServiceSettings, load
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-GRACE_S = 5
-"""Seconds that running requests may take to end after SIGTERM."""
+GRACE_S = 2
+"""Seconds that running requests may take to end after SIGTERM: over HTTP, and then over gRPC."""
 MAX_WS_MESSAGE = 1 << 20  # bytes; half a minute of 16 kHz audio
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -48,7 +49,12 @@ async def grpc_server(
     add_services: Callable[[grpc.aio.Server], None],
     names: Iterable[str],
 ) -> AsyncIterator[int]:
-    """A gRPC server with standard health beside the HTTP app; yields the port that it got."""
+    """A gRPC server with standard health beside the HTTP app; yields the port that it got.
+
+    Raises StartupError where it cannot listen; the setting that moves it is GRPC_PORT.
+    """
+    prefix = settings.model_config.get("env_prefix", "")
+    process.ensure_port_free(settings.host, port, "gRPC", f"{prefix}GRPC_PORT")
     interceptors = [ApiKeyInterceptor(settings.api_keys)] if settings.api_keys else []
     server = grpc.aio.server(interceptors=interceptors, options=(*channels.OPTIONS, ("grpc.so_reuseport", 0)))
     add_services(server)
@@ -57,14 +63,18 @@ async def grpc_server(
     for name in ("", *names):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
-        bound = server.add_insecure_port(f"{settings.host}:{port}")
+        bound = server.add_insecure_port(f"{_bracketed(settings.host)}:{port}")
     except RuntimeError as error:
-        raise StartupError(f"gRPC port {port} cannot be bound ({error})") from None
+        raise StartupError(f"gRPC cannot listen on {settings.host}, port {port} ({error})") from None
     await server.start()
     try:
         yield bound
     finally:
         await server.stop(GRACE_S)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def configure_logging(level: str) -> None:
@@ -74,7 +84,10 @@ def configure_logging(level: str) -> None:
 
 
 def run_service(name: str, settings_type: type[S], create_app: Callable[[S], FastAPI]) -> None:
-    """Serve until SIGTERM or Ctrl-C. The body of every `python -m services.<name>`."""
+    """Serve until SIGTERM or Ctrl-C. The body of every `python -m services.<name>`.
+
+    Exit status 0 after either of them; 1, with one line that says why, where it cannot start.
+    """
     process.supervised()
     try:
         settings = load(settings_type)
@@ -91,10 +104,11 @@ def run_service(name: str, settings_type: type[S], create_app: Callable[[S], Fas
 
 
 async def _serve(settings: S, create_app: Callable[[S], FastAPI]) -> bool:
-    # The app is made on the loop that it runs on: gRPC channels belong to one.
+    app = create_app(settings)  # on the loop that it runs on: gRPC channels belong to one
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
+            lifespan="off",
             host=settings.host,
             port=settings.http_port,
             log_config=None,
@@ -105,5 +119,11 @@ async def _serve(settings: S, create_app: Callable[[S], FastAPI]) -> bool:
             ws_per_message_deflate=False,  # audio does not compress, and the frames are small
         )
     )
-    await server.serve()
+    # Entered here and not by uvicorn, which would make a traceback of an error that is one line.
+    async with app.router.lifespan_context(app):
+        # uvicorn handles these two itself, and once done raises again the one that it got: it must not
+        # end us before the cleaning up.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        await server.serve()
     return server.started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -19,8 +20,9 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def die_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
     """Ask the kernel to send `with_signal` when our parent ends, however it ends.
 
-    Survives exec, so a launcher may call it before it becomes another program. Elsewhere than on
-    Linux it does nothing.
+    Survives exec, so a launcher may call it before it becomes another program. The kernel takes the
+    thread that started us for the parent: start processes from one that lives as long as its process.
+    Elsewhere than on Linux it does nothing.
     """
     if sys.platform != "linux":
         return
@@ -32,25 +34,34 @@ def die_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
 
 
 def supervised() -> None:
-    """First line of every process that `voxloop up` starts."""
-    if os.environ.get("VOXLOOP_SUPERVISED") == "1":
+    """First line of every process that `voxloop up` starts.
+
+    VOXLOOP_SUPERVISED holds the supervisor's pid, by which one is missed that ended before we came
+    here; or 1, for a supervisor that does not say.
+    """
+    supervisor = os.environ.get("VOXLOOP_SUPERVISED")
+    if supervisor:
         die_with_parent()
+        if supervisor not in ("1", str(os.getppid())):
+            raise SystemExit("the supervisor that started this process has ended.")
 
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that was free a moment ago; for tests and benchmarks."""
-    with closing(socket.socket()) as sock:
+    with closing(socket.socket(_family(host))) as sock:
         sock.bind((host, 0))
         port: int = sock.getsockname()[1]
         return port
 
 
 def ensure_port_free(host: str, port: int, wanted_by: str, setting: str) -> None:
-    """Raise StartupError that names the port, who holds it, and the setting that moves us."""
+    """Raise StartupError that names the port, who holds it, and the setting that moves us.
+
+    Or that says that `host` is no address of this machine.
+    """
     if port == 0:
         return
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with closing(socket.socket(family)) as sock:
+    with closing(socket.socket(_family(host))) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host, port))
@@ -59,10 +70,19 @@ def ensure_port_free(host: str, port: int, wanted_by: str, setting: str) -> None
                 f"port {port} for {wanted_by} needs root.", hint=f"Set {setting} to a port above 1023."
             ) from None
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise StartupError(
+                    f"{wanted_by} cannot listen on {host} ({error.strerror}).",
+                    hint="The host must be an address of this machine.",
+                ) from None
             raise StartupError(
                 f"port {port} for {wanted_by} is in use by {_holder(port)} ({error.strerror}).",
                 hint=f"End it, or set {setting} to another port.",
             ) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _holder(port: int) -> str:
