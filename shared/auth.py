@@ -10,8 +10,9 @@ import grpc
 import grpc.aio
 from pydantic import SecretStr
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.problems import problem
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What an orchestrator must reach without a key."""
@@ -21,12 +22,13 @@ def accepted(authorization: str | None, keys: Sequence[SecretStr]) -> bool:
     scheme, _, offered = (authorization or "").partition(" ")
     if scheme.lower() != "bearer":
         return False
+    sent = offered.strip().encode()
     # Every key is compared, so the time says nothing about which one came close.
-    return sum(hmac.compare_digest(offered.encode(), key.get_secret_value().encode()) for key in keys) > 0
+    return sum(hmac.compare_digest(sent, key.get_secret_value().encode()) for key in keys) > 0
 
 
 class ApiKeyMiddleware:
-    """Answers 401 (or closes a WebSocket with 1008) where no accepted key came."""
+    """Answers 401 where no accepted key came, to the handshake of a WebSocket too."""
 
     def __init__(self, app: ASGIApp, keys: Sequence[SecretStr]) -> None:
         self.app = app
@@ -34,18 +36,11 @@ class ApiKeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_open = scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS
-        if is_open or accepted(Headers(scope=scope).get("authorization"), self.keys):
+        offered = [] if is_open else Headers(scope=scope).getlist("authorization")
+        if is_open or any(accepted(value, self.keys) for value in offered):
             await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "missing or unknown API key"})
         else:
-            body = {"type": "about:blank", "title": "missing or unknown API key", "status": 401}
-            response = JSONResponse(
-                body | {"code": "unauthorized", "retryable": False},
-                401,
-                media_type="application/problem+json",
-            )
+            response = problem(401, "missing or unknown API key", code="unauthorized")
             await response(scope, receive, send)
 
 

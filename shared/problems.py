@@ -3,51 +3,84 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.websockets import WebSocketState
 
 from shared.errors import VoxloopError
 
 log = logging.getLogger(__name__)
 
+MAX_FIELDS, MAX_FIELD_CHARS = 16, 200
+"""What a document tells of a bad request, which may hold a fault in each of a million places."""
 
-def problem(status: int, detail: str, *, code: str, retryable: bool = False, **extra: object) -> JSONResponse:
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    headers = {"Retry-After": "1"} if retryable and status in (429, 503) else None
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    code: str,
+    retryable: bool = False,
+    headers: Mapping[str, str] | None = None,
+    **extra: object,
+) -> JSONResponse:
+    body = {"type": "about:blank", "title": _title(status), "status": status, "detail": detail}
+    own: dict[str, str] = {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        own["WWW-Authenticate"] = "Bearer"
+    if retryable and status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        own["Retry-After"] = "1"
     return JSONResponse(
         body | {"code": code, "retryable": retryable} | extra,
         status,
-        headers,
+        own | dict(headers or {}),
         media_type="application/problem+json",
     )
 
 
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # 499 and its like, of which the standard knows nothing
+        return "Client Error" if status < 500 else "Server Error"
+
+
 def install(app: FastAPI) -> None:
     @app.exception_handler(VoxloopError)
-    async def _voxloop(_: Request, error: VoxloopError) -> JSONResponse:
+    async def _voxloop(connection: Request | WebSocket, error: VoxloopError) -> JSONResponse | None:
+        if isinstance(connection, WebSocket) and connection.application_state is WebSocketState.CONNECTED:
+            again = status.WS_1013_TRY_AGAIN_LATER
+            await connection.close(again if error.retryable else status.WS_1011_INTERNAL_ERROR, error.code)
+            return None  # past its handshake a WebSocket takes no document
         return problem(error.status, str(error), code=error.code, retryable=error.retryable)
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        faults = error.errors()
         fields = [
-            {"where": ".".join(str(p) for p in item["loc"]), "what": item["msg"]} for item in error.errors()
+            {
+                "where": ".".join(str(part) for part in fault["loc"])[:MAX_FIELD_CHARS],
+                "what": str(fault["msg"])[:MAX_FIELD_CHARS],
+            }
+            for fault in faults[:MAX_FIELDS]
         ]
         detail = "; ".join(f"{field['where']}: {field['what']}" for field in fields)
+        if len(faults) > MAX_FIELDS:
+            detail += f"; and {len(faults) - MAX_FIELDS} more"
         return problem(400, detail, code="bad_request", errors=fields)
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        return problem(
-            error.status_code,
-            str(error.detail),
-            code=HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"),
-        )
+        code = _title(error.status_code).lower().replace(" ", "_")
+        return problem(error.status_code, str(error.detail), code=code, headers=error.headers)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        # uvicorn, to whom the error goes on, logs its traceback.
+        log.error("%s %s failed by %s", request.method, request.url.path, type(error).__name__)
         return problem(500, "an unexpected error; the log of this service has it", code="internal")
