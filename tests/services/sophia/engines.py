@@ -140,6 +140,7 @@ class ScriptedNova(nova_pb2_grpc.NovaServicer):
         self, request: nova_pb2.GenerateRequest, context: Context
     ) -> AsyncIterator[nova_pb2.GenerateResponse]:
         self.asked.append([(message.role, message.content) for message in request.messages])
+        finished = False
         try:
             for index, piece in enumerate(self.answer):
                 if index == self.fail_after:
@@ -147,10 +148,11 @@ class ScriptedNova(nova_pb2_grpc.NovaServicer):
                 yield nova_pb2.GenerateResponse(text=piece)
             if self.endless:
                 await asyncio.Event().wait()
+            finished = True
             yield nova_pb2.GenerateResponse(finish=nova_pb2.Finish(reason="stop"))
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
+        finally:
+            if not finished:  # CancelledError, or GeneratorExit in the middle of a write
+                self.cancelled.set()
 
 
 class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
@@ -165,7 +167,7 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
     async def Animate(  # type: ignore[override]
         self, requests: AsyncIterator[aurora_pb2.AnimateRequest], context: Context
     ) -> AsyncIterator[aurora_pb2.AnimateResponse]:
-        rate, samples, frames = 16000, 0, 0
+        rate, samples, frames, part = 16000, 0, 0, None
         try:
             async for request in requests:
                 part = request.WhichOneof("part")
@@ -181,9 +183,11 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
                     frames += 1
                     yield aurora_pb2.AnimateResponse(frame=frame)
             yield aurora_pb2.AnimateResponse(done=aurora_pb2.Done(frames=frames))
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
+        finally:
+            # A cancelled call reaches its handler as CancelledError, as GeneratorExit in the middle of
+            # a write, or as requests that merely stop.
+            if part != "end":
+                self.cancelled.set()
 
 
 @dataclass
