@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.fixtures.speech",
     "tests.fixtures.triton",
     "tests.fixtures.nova",  # after triton, on which it builds
+    "tests.fixtures.stack",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
