@@ -5,7 +5,7 @@
  */
 
 const MAX_FRAMES = 900; // 30 s; the oldest go first
-const HOLD_MS = 150; // a frame without a successor is shown this long
+const HOLD_MS = 150; // a frame without a successor is shown this long, and so is one whose clock stands still
 const FOLLOW_MS = 15; // time constant towards a frame: hides the step from neutral
 const EASE_MS = 110; // … and back to neutral, so that an interrupted mouth does not snap shut
 const MOOD_MS = 260;
@@ -27,10 +27,13 @@ export class Face {
   #position;
   #names = [];
   #frames = []; // {t: ms, weights}
-  #shown = {};
+  #spoken = {};
   #mood = {};
   #now = 0;
+  #last = { position: null, since: 0 };
   state = "ready";
+  /** What `weights` answered last. */
+  shown = {};
 
   /** position() gives the media time (ms) that is heard now, or null where no reply sounds. */
   constructor(position) {
@@ -62,23 +65,24 @@ export class Face {
     const step = Math.min(100, now - this.#now);
     this.#now = now;
     const frame = this.#current();
-    ease(this.#shown, frame ?? {}, step / (frame ? FOLLOW_MS : EASE_MS));
+    ease(this.#spoken, frame ?? {}, step / (frame ? FOLLOW_MS : EASE_MS));
     ease(this.#mood, MOODS[this.state], step / MOOD_MS);
 
-    const weights = { ...this.#shown };
+    const weights = { ...this.#spoken };
     for (const [name, weight] of Object.entries(this.#mood)) weights[name] = Math.min(1, (weights[name] ?? 0) + weight);
     if (!frame) {
       const lid = blink(now);
       for (const name of ["EyeBlinkLeft", "EyeBlinkRight"]) weights[name] = Math.max(weights[name] ?? 0, lid);
     }
-    return weights;
+    return (this.shown = weights);
   }
 
   /** The frame of the present moment, blended with its successor; null where there is none. */
   #current() {
     const position = this.#position();
+    if (position !== this.#last.position) this.#last = { position, since: this.#now };
     const frames = this.#frames;
-    if (position === null || !frames.length) return null;
+    if (position === null || this.#now - this.#last.since > HOLD_MS || !frames.length) return null;
     while (frames.length > 1 && frames[1].t <= position) frames.shift();
     const [frame, next] = frames;
     if (position < frame.t || position - frame.t > HOLD_MS) return null;

@@ -49,8 +49,10 @@ export class Voice {
   /** A new connection for the same conversation; for settings that only session.start can change. */
   restart() {
     this.#wait = 0;
-    if (this.#socket) this.#socket.close();
-    else this.connect();
+    this.#started = false;
+    if (!this.#socket) return this.connect();
+    this.#handlers.onConnection("connecting");
+    this.#socket.close();
   }
 
   /** Microphone audio, PCM16 at the session's rate. */

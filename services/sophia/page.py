@@ -30,11 +30,12 @@ HEADERS = {
 def router(folder: Path) -> APIRouter:
     """Every GET that no other route takes, so this one comes last."""
     files = StaticFiles(directory=folder, html=True, check_dir=False)
-    if not (folder / "index.html").is_file():
+    installed = (folder / "index.html").is_file()
+    if not installed:
         log.warning("there is no page: %s has no index.html (SOPHIA_WEB names the folder)", folder)
 
     async def page(request: Request) -> Response:
-        if not folder.is_dir():
+        if not installed:
             raise HTTPException(
                 404, "the page is not installed here: set SOPHIA_WEB to the folder `web` of Voxloop's source"
             )
