@@ -28,6 +28,8 @@ PEER = "audio2face"
 
 LAG_S = 1.0
 """Audio2Face may keep this much sound before it owes the frames of it."""
+LEAD_S = 1.0
+"""How far past its sound a frame may lie: Audio2Face fills its last window up."""
 PIECE_S = 1.0
 """Sound goes out in pieces of at most this length; Audio2Face takes none above 10 s."""
 PROBE_MS = 40
@@ -96,6 +98,8 @@ class FaceStream:
         self._call = call
         self._emotions = emotions
         self._write_timeout_s = write_timeout_s
+        # Iterating reads what is left after a failed write, which read() does not; the status comes after it.
+        self._responses = aiter(call)
         self._verdict = Verdict(call)
         self._debt = _Debt(frame_timeout_s)
         self._names: tuple[str, ...] = ()
@@ -139,7 +143,7 @@ class FaceStream:
         self._debt.ended()
 
     async def parts(self) -> AsyncIterator[Names | Frame]:
-        """Names once, then frames with rising times; ends after Audio2Face's SUCCESS."""
+        """Names once, then frames whose times never fall; ends after Audio2Face's SUCCESS."""
         finished = False
         while (message := await self._read()) is not None:
             match message.WhichOneof("stream_part"):
@@ -167,7 +171,7 @@ class FaceStream:
             raise PeerProtocol(PEER, f"sent {len(weights)} weights for {len(self._names)} names")
         if not all(map(math.isfinite, (t_s, *weights))):
             raise PeerProtocol(PEER, "sent a frame with a weight or time that is no number")
-        if not self._debt.seen_s < t_s <= self._debt.sent_s:
+        if not self._debt.seen_s <= t_s <= self._debt.sent_s + LEAD_S:
             raise PeerProtocol(
                 PEER,
                 f"sent a frame for {t_s:.3f} s after one for {self._debt.seen_s:.3f} s, "
@@ -179,15 +183,14 @@ class FaceStream:
     async def _read(self) -> Response | None:
         try:
             async with self._debt.deadline():
-                message = await self._call.read()
+                return await anext(self._responses, None)
         except TimeoutError:
             raise PeerTimeout(PEER, "owes frames and sends none") from None
         except grpc.aio.AioRpcError as error:
-            ending = self._verdict.of(error)
+            ending = await self._verdict.of(error)
             if ending.code() is grpc.StatusCode.OK:
                 return None
             raise await channels.explain(self._endpoint, ending) from None
-        return message if isinstance(message, Response) else None
 
     async def _write(self, message: Request) -> None:
         # Of a call that ended early gRPC tells the writer little and the reader why: the reader raises.
@@ -204,7 +207,7 @@ class _Debt:
 
     def __init__(self, timeout_s: float) -> None:
         self.sent_s = 0.0
-        self.seen_s = -1.0  # no frame yet: the first one is for 0 s
+        self.seen_s = 0.0
         self._ended = False
         self._timeout_s = timeout_s
         self._reading: asyncio.Timeout | None = None
@@ -232,7 +235,7 @@ class _Debt:
                 self._reading = None
 
     def _watch(self) -> None:
-        owes = self._ended or self.sent_s - max(self.seen_s, 0.0) > LAG_S
+        owes = self._ended or self.sent_s - self.seen_s > LAG_S
         if owes and self._reading and self._reading.when() is None:
             self._reading.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
 

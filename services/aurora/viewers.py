@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import orjson
@@ -135,22 +135,20 @@ def router(viewers: Viewers, settings: AuroraSettings) -> APIRouter:
 
 async def _watch(socket: WebSocket, viewer: Viewer, timeout_s: float) -> None:
     """Until the viewer leaves, or takes nothing for `timeout_s`."""
-    sending = asyncio.create_task(_send(socket, viewer, timeout_s))
-    leaving = asyncio.create_task(_leave(socket))
     try:
-        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (sending, leaving):
-            task.cancel()
-        await asyncio.wait({sending, leaving})
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(_send(socket, viewer, timeout_s))
+            await _leave(socket)
+            sending.cancel()
+    except* (WebSocketDisconnect, TimeoutError):
+        pass
 
 
 async def _send(socket: WebSocket, viewer: Viewer, timeout_s: float) -> None:
-    with suppress(WebSocketDisconnect, TimeoutError):
-        while True:
-            message = await viewer.next()
-            async with asyncio.timeout(timeout_s):
-                await socket.send_text(message.decode())
+    while True:
+        message = await viewer.next()
+        async with asyncio.timeout(timeout_s):
+            await socket.send_text(message.decode())
 
 
 async def _leave(socket: WebSocket) -> None:

@@ -89,6 +89,12 @@ async def test_with_a_client_ca_it_serves_only_who_shows_a_certificate(
             assert await status(channel, SERVICE) == health_pb2.HealthCheckResponse.SERVING
 
 
+def test_the_limits_are_audio2faces_own() -> None:
+    limits = FaceSettings()
+    assert (limits.max_streams, limits.max_buffer_s, limits.max_clip_s) == (10, 10, 300)
+    assert (limits.idle_timeout_s, limits.write_timeout_s) == (30, 7)
+
+
 @pytest.mark.parametrize(
     ("variables", "named"),
     [

@@ -98,10 +98,10 @@ async def animate(stub: AuroraAsyncStub, requests: Sequence[Request], pause_s: f
 
     writer = asyncio.create_task(write())
     try:
-        while isinstance(message := await call.read(), aurora_pb2.AnimateResponse):
+        async for message in call:
             shown.take(message)
     except grpc.aio.AioRpcError as error:
-        raise verdict.of(error) from None
+        raise await verdict.of(error) from None
     finally:
         await writer
     return shown

@@ -36,13 +36,13 @@ def test_without_audio2face_it_lives_and_is_not_ready(tmp_path: Path) -> None:
     assert answer.json()["dependencies"]["audio2face"]["code"] == "peer_unavailable"
 
 
-def test_a_full_audio2face_is_named(tmp_path: Path) -> None:
+def test_why_audio2face_refuses_is_named(tmp_path: Path) -> None:
     with (
         face.face_server(tmp_path, max_clip_s="0.01") as strict,
         aurora_server(tmp_path, strict.target) as aurora,
     ):
         probe = httpx.get(f"{aurora.http}/readyz").json()["dependencies"]["audio2face"]
-    assert probe["code"] == "peer_refused"
+    assert probe["code"] == "peer_refused", probe
     assert "longer than" in probe["error"]
 
 

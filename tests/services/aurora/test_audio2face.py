@@ -120,7 +120,7 @@ NO_NUMBER = float("nan")
         ([face_frame(0, 0.5, 0.5)], "2 weights for 0 names"),
         ([HEADER, face_frame(0, 0.5, NO_NUMBER)], "no number"),
         ([HEADER, face_frame(NO_NUMBER, 0.5, 0.5)], "no number"),
-        ([HEADER, face_frame(0, 0, 0), face_frame(0, 0, 0)], r"a frame for 0\.000 s after one for 0\.000 s"),
+        ([HEADER, face_frame(-0.1, 0, 0)], r"a frame for -0\.100 s after one for 0\.000 s"),
         ([HEADER, face_frame(0.1, 0, 0), face_frame(0.05, 0, 0)], r"for 0\.050 s after one for 0\.100 s"),
         ([HEADER, face_frame(9.0, 0, 0)], r"for 9\.000 s .* of 0\.200 s of sound"),
         ([HEADER, HEADER], "second header"),

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc.aio
+import httpx
 import pytest
 from prometheus_client import REGISTRY
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from services.aurora.viewers import Viewer, Viewers
+from shared.wire.aurora.v1.aurora_pb2_grpc import AuroraStub
 from tests.fixtures import face
 from tests.fixtures.face import Audio2FaceServer, AuroraServer, aurora_server
 from tests.services.aurora.conftest import END, Request, animate, audio, start
 
 if TYPE_CHECKING:  # the stubs know the kind for asyncio, the module does not
     from shared.wire.aurora.v1.aurora_pb2_grpc import AuroraAsyncStub
+
+
+UPGRADE = (
+    b"GET /aurora/frames HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 def watch(aurora: AuroraServer, session: str | None = None) -> Any:
@@ -92,6 +103,22 @@ async def test_viewers_beyond_the_bound_are_told_to_come_later(
                 await too_many.recv()
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1013
+
+
+async def test_a_viewer_that_stops_reading_slows_no_turn_and_is_let_go(
+    tmp_path: Path, audio2face: Audio2FaceServer
+) -> None:
+    with aurora_server(tmp_path, audio2face.target, viewer_timeout_s="0.2") as server:
+        async with grpc.aio.insecure_channel(server.target) as channel:
+            stub: AuroraAsyncStub = AuroraStub(channel)
+            with closing(socket.socket()) as deaf:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # little fits between it and us
+                deaf.connect(("127.0.0.1", httpx.URL(server.http).port or 0))
+                deaf.sendall(UPGRADE)
+                await watching(server, 1)
+                while server.metrics.value("voxloop_aurora_viewers"):
+                    assert (await animate(stub, [start(), *audio(face.silence(60)), END])).done == 1800
+                assert server.metrics.value("voxloop_aurora_viewer_drops_total") > 0
 
 
 async def test_what_a_viewer_says_is_ignored(aurora: AuroraServer, stub: AuroraAsyncStub) -> None:
