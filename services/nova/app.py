@@ -59,6 +59,7 @@ def open_contract(settings: NovaSettings) -> Contract:
         settings.triton_url,
         first_token_s=settings.first_token_deadline_s,
         inter_token_s=settings.inter_token_deadline_s,
+        mend=settings.mend,
     )
     model = TritonModel(client, settings.model)
     return VllmContract(model) if settings.contract == "vllm" else TrtllmContract(model)

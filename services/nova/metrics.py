@@ -37,3 +37,4 @@ QUEUE = Histogram("voxloop_nova_queue_seconds", "Wait for a place", ("lane",), b
 IN_FLIGHT = Gauge("voxloop_nova_in_flight", "Answers being generated", ("lane",))
 WAITING = Gauge("voxloop_nova_waiting", "Answers waiting for a place", ("lane",))
 REJECTED = Counter("voxloop_nova_rejected_total", "Answers refused for want of a place", ("lane", "reason"))
+CIRCUIT = Gauge("voxloop_nova_circuit_open", "1 while the upstream is left alone after failures", _UPSTREAM)

@@ -12,6 +12,7 @@ from prometheus_client import Histogram
 
 from services.nova import metrics
 from services.nova.admission import Admission, Ticket
+from services.nova.circuit import Circuit
 from services.nova.contracts import Chat, Contract, Finish, FinishReason, Message, Prompt, Sampling, Text
 from services.nova.settings import NovaSettings
 from services.nova.stops import StopFilter
@@ -54,7 +55,11 @@ class Nova:
             places=settings.max_in_flight, voice_places=settings.voice_places, queue=settings.max_queue
         )
         self._contract = contract
+        self._circuit = Circuit(
+            contract.peer, failures=settings.circuit_failures, rest_s=settings.circuit_rest_s
+        )
         self._labels = (contract.name, settings.model)
+        metrics.CIRCUIT.labels(*self._labels).set_function(lambda: self._circuit.is_open)
         self._first_token = metrics.FIRST_TOKEN.labels(*self._labels)
         self._inter_token = metrics.INTER_TOKEN.labels(*self._labels)
 
@@ -95,13 +100,16 @@ class Nova:
         async with aclosing(self._contract.generate(prompt, sampling, stream=True)) as parts:
             async for _ in parts:
                 pass
+        self._circuit.succeeded()
 
     async def _answer(self, call: _Call, write: Write) -> Answer:
         try:
             async with asyncio.timeout(call.limit_s):
                 _check(call.prompt)
+                self._circuit.check()
                 await call.ticket.turn(self.settings.queue_deadline_s)
-                answer = await self._generate(call, write)
+                with self._circuit.attempt():
+                    answer = await self._generate(call, write)
         except asyncio.CancelledError:
             metrics.CANCELLED.labels(*self._labels).inc()
             raise
@@ -131,6 +139,8 @@ class Nova:
                     elif stops.hit:  # and the engine did not notice
                         break
                     else:
+                        if pace.first_s is None:
+                            self._circuit.succeeded()
                         pace.tick(part.tokens)
                         if text := stops.feed(part.text):
                             await write(text)

@@ -48,3 +48,9 @@ class NovaSettings(ServiceSettings):
     """From the request's arrival to its last token, the wait for a place included."""
     first_token_deadline_s: Seconds = 20.0
     inter_token_deadline_s: Seconds = 10.0
+
+    circuit_failures: PositiveInt = 5
+    """Retryable failures in a row after which the upstream is left alone for a while."""
+    circuit_rest_s: Seconds = 1.0
+    mend: bool = True
+    """Have Triton unload and load a model whose process died; Triton must run in explicit model control."""

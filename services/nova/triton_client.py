@@ -8,8 +8,11 @@ And many clients leak where one shared does not.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 import grpc.aio
@@ -20,11 +23,15 @@ from tritonclient.utils import InferenceServerException
 from shared import channels
 from shared.errors import PeerError, PeerRefused, PeerTimeout, PeerUnavailable
 
+log = logging.getLogger(__name__)
+
 PEER = "triton"
 
+Unary = Callable[..., Coroutine[Any, Any, Any]]
+
 _PASSING = re.compile(
-    r"(?i)stub process|not ready|unavailable|not healthy|unhealthy|try again|enginecore|engine is dead"
-    r"|out of memory|cancelled|shutting down"
+    r"(?i)stub process|not ready|no available versions|unavailable|not healthy|unhealthy|try again"
+    r"|enginecore|engine is dead|out of memory|cancelled|shutting down"
 )
 """How errors read that a later attempt may not meet.
 
@@ -32,16 +39,24 @@ A model's error comes in-band as a message without its status. (The header `trit
 status, but with it an error that is not the stream's last message kills Triton 24.10.)
 """
 
+_DEAD = re.compile(r"(?i)stub process .*not healthy")
+
+MEND_GAP_S = 5.0
+"""A model that dies of every request is not loaded anew for each."""
+CLOSE_S = 2.0
+
 
 class TritonClient:
     """Deadlines are seconds of Triton's silence, not of the whole answer."""
 
-    def __init__(self, url: str, *, first_token_s: float, inter_token_s: float) -> None:
+    def __init__(self, url: str, *, first_token_s: float, inter_token_s: float, mend: bool = False) -> None:
         channels.Endpoint(PEER, url).host_port  # noqa: B018 - raises on a malformed address
         self._client: Any = triton.InferenceServerClient(url, channel_args=channels.OPTIONS)  # type: ignore[no-untyped-call]
         self._first_s = first_token_s
         self._next_s = inter_token_s
-        self._config_calls: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._mend = mend
+        self._mended_at = -math.inf
+        self._calls: dict[str, asyncio.Task[Any]] = {}
 
     async def infer_stream(self, model: str, inputs: Sequence[InferInput]) -> AsyncGenerator[Any, None]:
         """Each ModelInferResponse (protobuf) of one request, as it comes. Close it to stop the model."""
@@ -57,7 +72,7 @@ class TritonClient:
                     return
                 patience.since = None
                 if error is not None:
-                    raise _in_band(error)
+                    raise self._fault(model, error.message())
                 yield result.get_response()
                 if patience.limit_s != self._next_s:
                     patience.expect_within(self._next_s)
@@ -76,16 +91,8 @@ class TritonClient:
             stream.cancel()
 
     async def model_config(self, model: str) -> dict[str, Any]:
-        """The model's configuration as JSON has it.
-
-        The call is unary, so it is never cancelled: whoever is impatient leaves it running, and the next
-        one to ask waits for the same call.
-        """
-        call = self._config_calls.get(model)
-        if call is None:
-            call = asyncio.create_task(self._client.get_model_config(model, as_json=True))
-            self._config_calls[model] = call
-            call.add_done_callback(lambda done: self._forget(model, done))
+        """The model's configuration as JSON has it."""
+        call = self._call(f"configuration of {model}", self._client.get_model_config, model, as_json=True)
         try:
             async with asyncio.timeout(self._first_s):
                 answer = await asyncio.shield(call)
@@ -96,14 +103,43 @@ class TritonClient:
         config: dict[str, Any] = answer["config"]
         return config
 
-    def _forget(self, model: str, call: asyncio.Task[dict[str, Any]]) -> None:
-        del self._config_calls[model]
+    async def close(self) -> None:
+        if self._calls:
+            await asyncio.wait(self._calls.values(), timeout=CLOSE_S)
+        await self._client.close()
+
+    def _call(
+        self, name: str, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **options: Any
+    ) -> asyncio.Task[Any]:
+        """A unary call, which is never cancelled: the impatient leave it, the next to ask shares it."""
+        call = self._calls.get(name)
+        if call is None:
+            call = self._calls[name] = asyncio.create_task(function(*args, **options))
+            call.add_done_callback(lambda done: self._ended(name, done))
+        return call
+
+    def _ended(self, name: str, call: asyncio.Task[Any]) -> None:
+        del self._calls[name]
         if not call.cancelled():
             call.exception()  # looked at, so that a failure that nobody waited for is no warning
 
-    async def close(self) -> None:
-        await self._client.close()
-        await asyncio.gather(*self._config_calls.values(), return_exceptions=True)
+    def _fault(self, model: str, message: str) -> PeerError:
+        if _DEAD.search(message) and self._mend and time.monotonic() - self._mended_at > MEND_GAP_S:
+            self._call(f"mending {model}", self._reload, model)
+        return (PeerUnavailable if _PASSING.search(message) else PeerRefused)(PEER, message)
+
+    async def _reload(self, model: str) -> None:
+        """Triton notices neither that a model's process died nor, while it is loaded, a wish to load it."""
+        log.warning("triton: the process of model %s died; having it unloaded and loaded", model)
+        try:
+            await self._client.unload_model(model)
+            await self._client.load_model(model)
+        except InferenceServerException as error:
+            log.error("triton: model %s could not be loaded again: %s", model, error)
+        else:
+            log.warning("triton: model %s is loaded again", model)
+        finally:
+            self._mended_at = time.monotonic()
 
 
 class _Patience:
@@ -142,12 +178,8 @@ async def _once(request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     yield request
 
 
-def _in_band(error: Any) -> PeerError:
-    message = error.message()
-    return (PeerUnavailable if _PASSING.search(message) else PeerRefused)(PEER, message)
-
-
 def _exception(error: Any) -> PeerError:
     """What tritonclient makes of a unary call's status: its name is all that is left of it."""
+    message = error.message() or "no details"
     refused = error.status() in ("StatusCode.NOT_FOUND", "StatusCode.INVALID_ARGUMENT")
-    return (PeerRefused if refused else PeerUnavailable)(PEER, error.message() or "no details")
+    return (PeerRefused if refused and not _PASSING.search(message) else PeerUnavailable)(PEER, message)

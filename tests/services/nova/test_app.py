@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from tests.fixtures.nova import OBEDIENT, NovaService, nova_service, obedient_tr
 from tests.fixtures.triton import Triton
 from tests.services.nova.openai_endpoint import serving
 from tests.services.nova.sse import events, texts
+
+PATIENT = {
+    "NOVA_FIRST_TOKEN_DEADLINE_S": "1",
+    "NOVA_REQUEST_DEADLINE_S": "5",
+    "NOVA_CIRCUIT_FAILURES": "1",
+    "NOVA_CIRCUIT_REST_S": "60",
+}
+"""Deadlines that a test can await, and a circuit that only a probe closes within a test."""
 
 QUESTIONS = ["What is the capital of France?", "How many legs has a spider?", "What is two plus three?"]
 
@@ -184,9 +193,44 @@ async def test_when_triton_dies_the_answer_ends_in_a_retryable_error_and_the_nex
                 await until_ready_is(client, 200)
 
 
+async def test_a_model_whose_process_died_is_noticed_and_loaded_again(tmp_path: Path) -> None:
+    with obedient_triton_server(tmp_path) as triton, nova_service(tmp_path, triton.grpc) as nova:
+        async with httpx.AsyncClient(base_url=nova.http, timeout=20) as client:
+            died = await client.post("/nova/generate", json={"prompt": "die"})
+            assert (died.status_code, died.json()["retryable"]) == (503, True)
+            async with asyncio.timeout(20):
+                while not (
+                    response := await client.post("/nova/generate", json={"prompt": "say a"})
+                ).is_success:
+                    assert response.json()["retryable"], response.text
+                    await asyncio.sleep(0.1)
+    assert "model nova is loaded again" in nova.log.read_text()
+
+
+async def test_a_hung_triton_is_reported_left_alone_and_survived(tmp_path: Path) -> None:
+    with obedient_triton_server(tmp_path) as triton, nova_service(tmp_path, triton.grpc, PATIENT) as nova:
+        async with httpx.AsyncClient(base_url=nova.http, timeout=20) as client:
+            assert (await client.post("/nova/generate", json={"prompt": "say a"})).is_success
+            triton.process.send_signal(signal.SIGSTOP)
+            try:
+                silent = await client.post("/nova/generate", json={"prompt": "say a"})
+                assert (silent.status_code, silent.json()["code"]) == (504, "peer_timeout")
+                await until_ready_is(client, 503)
+                spared = await client.post("/nova/generate", json={"prompt": "say a"})
+                assert (spared.status_code, spared.json()["code"]) == (503, "peer_unavailable")
+                assert "in a row" in spared.json()["detail"]
+                assert nova.metric("voxloop_nova_circuit_open") == 1
+            finally:
+                triton.process.send_signal(signal.SIGCONT)
+            await until_ready_is(client, 200)
+            assert nova.metric("voxloop_nova_circuit_open") == 0
+            assert (await client.post("/nova/generate", json={"prompt": "say a"})).is_success
+            await settled(triton)
+
+
 async def until_ready_is(client: httpx.AsyncClient, status: int) -> None:
     """/readyz shares a result for a second."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await client.get("/readyz")).status_code != status:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
