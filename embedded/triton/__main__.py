@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from embedded.triton import guardian
 from embedded.triton.server import prepare
 from embedded.triton.settings import TritonSettings
 from shared.errors import VoxloopError
@@ -19,6 +20,7 @@ def main() -> None:
     except VoxloopError as error:
         print(f"triton: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    guardian.start(os.getpid())
     os.execve(command[0], command, environment)  # noqa: S606 - no shell is what is meant
 
 

@@ -28,7 +28,8 @@ _TOO_OLD = re.compile(r"(\S+): version `(\S+)' not found")
 def require(programs: Iterable[Path], environment: Mapping[str, str]) -> None:
     """Raises StartupError that names the library, who needs it, and the Debian package where we know it."""
     for program in programs:
-        listing = _list(program, environment)
+        answer = _list(program, environment)
+        listing = answer.stdout + answer.stderr
         missing = next((found[1] or found[2] for found in _MISSING.finditer(listing)), None)
         if missing:
             raise StartupError(
@@ -37,16 +38,19 @@ def require(programs: Iterable[Path], environment: Mapping[str, str]) -> None:
             )
         too_old = _TOO_OLD.search(listing)
         if too_old:
-            library = Path(too_old[1]).name
             raise StartupError(
-                f"{program.name} needs {too_old[2]}, but this system's {library} is older.",
+                f"{program.name} needs {too_old[2]}, but this system's {Path(too_old[1]).name} is older.",
                 hint="Use a newer system: Debian 12, Ubuntu 22.04 or later.",
+            )
+        if answer.returncode:
+            raise StartupError(
+                f"{program.name} cannot be loaded ({answer.stderr.strip()}).", hint="Run `make setup`."
             )
 
 
-def _list(program: Path, environment: Mapping[str, str]) -> str:
+def _list(program: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     try:
-        answer = subprocess.run(  # noqa: S603 - the system's own loader
+        return subprocess.run(  # noqa: S603 - the system's own loader
             [LOADER, "--list", program],
             capture_output=True,
             text=True,
@@ -58,7 +62,6 @@ def _list(program: Path, environment: Mapping[str, str]) -> str:
         raise StartupError(
             f"the dynamic loader {LOADER} does not run ({error}).", hint="The embedded Triton needs glibc."
         ) from None
-    return answer.stdout + answer.stderr
 
 
 def _hint(library: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -43,7 +44,8 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
-        self._connection = Connection(ours.detach())
+        self._socket = ours
+        self._connection = Connection(os.dup(ours.fileno()))
         self._lock = threading.Lock()
         self.context = self._wait_until_ready()
         self.inbox = Mailbox(self._connection)
@@ -73,8 +75,8 @@ class Child:
         return f"the engine's process ended {how}"
 
     def close(self) -> None:
-        with suppress(OSError):
-            socket.socket(fileno=self._connection.fileno()).shutdown(socket.SHUT_RDWR)
+        with self._socket, suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # the mailbox wakes up, and the process ends
         try:
             self._process.wait(CLOSE_S)
         except subprocess.TimeoutExpired:

@@ -29,7 +29,8 @@ class TritonPythonModel:
                 os.environ,
                 Path(__file__).parent,
             )
-            self._host = Host(options, Metrics(args["model_name"]).report, pb_utils.Logger.log_warn)
+            self._metrics = Metrics(args["model_name"])
+            self._host = Host(options, self._metrics.report, pb_utils.Logger.log_warn)
         except (ValueError, Unavailable) as error:
             raise pb_utils.TritonModelException(str(error)) from None
         pb_utils.Logger.log_info(
@@ -51,3 +52,4 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         self._host.close()
+        self._metrics.close()

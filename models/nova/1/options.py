@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from .sampling import MAX_N
 
@@ -19,6 +20,7 @@ class Options:
     max_waiting: int
     max_context: int
     cache_tokens: int
+    precision: Literal["exact", "fast"]
 
     @classmethod
     def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str], folder: Path) -> Options:
@@ -30,6 +32,9 @@ class Options:
                 raise ValueError(f"{name} must be a whole number from {low}, not {text!r}")
             return int(text)
 
+        precision = environment.get("VOXLOOP_MODEL_PRECISION") or parameters.get("precision")
+        if precision not in ("exact", "fast"):
+            raise ValueError(f"precision must be exact or fast, not {precision!r}")
         return cls(
             model=environment.get("VOXLOOP_MODEL") or str(folder / parameters["model"]),
             threads=number("threads", 1, environment.get("VOXLOOP_MODEL_THREADS")),
@@ -37,6 +42,7 @@ class Options:
             max_waiting=number("max_waiting", 0),
             max_context=number("max_context", 2),
             cache_tokens=number("cache_tokens", 1),
+            precision="exact" if precision == "exact" else "fast",
         )
 
     @classmethod

@@ -22,6 +22,13 @@ BLOCK_TOKENS = 32
 BATCHED_TOKENS = 512
 """Of one step. A longer prompt is read in several, so that it does not hold up those who generate."""
 
+_PRECISION: dict[str, dict[str, str]] = {
+    "exact": {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f16"},
+    "fast": {},
+}
+"""With bfloat16, or an 8-bit cache, rounding depends on who else is in the batch, and sometimes so does the
+next token."""
+
 PROBE = "Grüße, 你好! 1 + 2 = 3 🙂"
 """Must survive tokenizer and table, or the tokenizer is of a kind that we do not read."""
 
@@ -65,7 +72,12 @@ class OpenVinoPipeline:
         scheduler.max_num_batched_tokens = BATCHED_TOKENS
         scheduler.enable_prefix_caching = True  # a conversation's next turn begins with all of the last
         self._pipeline = genai.ContinuousBatchingPipeline(
-            model, tokenizer, scheduler, "CPU", INFERENCE_NUM_THREADS=options.threads
+            model,
+            tokenizer,
+            scheduler,
+            "CPU",
+            INFERENCE_NUM_THREADS=options.threads,
+            **_PRECISION[options.precision],
         )
         self._defaults = self._pipeline.get_config()
         self._next_id = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,15 +16,17 @@ from .weights import BadModel, context_length
 def main(descriptor: int, options: Options) -> None:
     connection = Connection(descriptor)
     try:
-        _serve(connection, options)
+        engine = _load(connection, options)
+        engine.run()
     except BadModel as error:
         connection.send(Broken(str(error)))
     except Exception as error:
         connection.send(Broken(f"{type(error).__name__}: {error}"))
         raise
+    os._exit(0)  # there is nothing to save, and OpenVINO would take a second to tidy up
 
 
-def _serve(connection: Connection, options: Options) -> None:
+def _load(connection: Connection, options: Options) -> Engine:
     model = Path(options.model)
     context = min(context_length(model), options.max_context)
     from .pipeline import OpenVinoPipeline, Tokens  # noqa: PLC0415 - half a second that a bad model need not take
@@ -31,7 +34,8 @@ def _serve(connection: Connection, options: Options) -> None:
     tokens = Tokens(model)
     pipeline = OpenVinoPipeline(model, tokens.tokenizer, options)
     connection.send(Ready(context))
-    Engine(pipeline, tokens, Limits(context, options.max_running), Mailbox(connection), connection.send).run()
+    limits = Limits(context, options.max_running)
+    return Engine(pipeline, tokens, limits, Mailbox(connection), connection.send)
 
 
 if __name__ == "__main__":

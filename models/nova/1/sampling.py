@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -88,8 +89,9 @@ def _integer(low: int, high: float = math.inf) -> Callable[[str, object], int]:
     def read(name: str, value: object) -> int:
         number = _number(name, value)
         if not number.is_integer() or not low <= number <= high:
+            bounds = _range(low, high)
             raise BadRequest(
-                f"sampling_parameters: {name} must be a whole number {_range(low, high)}, not {value!r}"
+                f"sampling_parameters: {name} must be a whole number {bounds}, not {reprlib.repr(value)}"
             )
         return int(value) if isinstance(value, int) else int(number)
 
@@ -101,7 +103,9 @@ def _real(low: float, high: float = math.inf, *, above: bool = False) -> Callabl
         number = _number(name, value)
         if not math.isfinite(number) or not low <= number <= high or (above and number == low):
             bounds = f"above {low:g} and up to {high:g}" if above else _range(low, high)
-            raise BadRequest(f"sampling_parameters: {name} must be a number {bounds}, not {value!r}")
+            raise BadRequest(
+                f"sampling_parameters: {name} must be a number {bounds}, not {reprlib.repr(value)}"
+            )
         return number
 
     return read
@@ -118,12 +122,19 @@ def _number(name: str, value: object) -> float:
             return float(value)
         except (ValueError, OverflowError):
             pass
-    raise BadRequest(f"sampling_parameters: {name} must be a number, not {value!r}")
+    raise BadRequest(f"sampling_parameters: {name} must be a number, not {reprlib.repr(value)}")
+
+
+def _seed(name: str, value: object) -> int | None:
+    """vLLM takes -1 for none."""
+    if type(value) is not int or not -(2**63) <= value < 2**64:
+        raise BadRequest(f"sampling_parameters: {name} must be a whole number of at most 64 bits")
+    return None if value == -1 else value
 
 
 def _boolean(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise BadRequest(f"sampling_parameters: {name} must be true or false, not {value!r}")
+        raise BadRequest(f"sampling_parameters: {name} must be true or false, not {reprlib.repr(value)}")
     return value
 
 
@@ -157,7 +168,7 @@ _READ: dict[str, Callable[[str, object], Any]] = {
     "presence_penalty": _real(-2.0, 2.0),
     "frequency_penalty": _real(-2.0, 2.0),
     "repetition_penalty": _real(0.0, above=True),
-    "seed": _integer(-(2**63), 2**64 - 1),
+    "seed": _seed,
     "stop": _strings,
     "stop_token_ids": _integers,
     "include_stop_str_in_output": _boolean,

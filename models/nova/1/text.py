@@ -65,7 +65,7 @@ class Stopper:
         text = self._held + text
         start, stop = min(
             ((index, stop) for stop in self._stops if (index := text.find(stop)) >= 0),
-            key=lambda found: found[0] + len(found[1]),  # the one that was complete first
+            key=lambda found: (found[0] + len(found[1]), found[0]),  # the one that was complete first
             default=(-1, ""),
         )
         if start >= 0:
