@@ -44,7 +44,7 @@ export class Timeline {
   }
 
   #choice(turn, longest) {
-    const button = element("button", "", element("span", "label", turn.label), element("span", "figure", milliseconds(turn.total)), bars(turn, longest));
+    const button = element("button", "", element("span", "label", turn.label), element("span", "figure", `${milliseconds(turn.total)} ms`), bars(turn, longest));
     button.type = "button";
     button.setAttribute("aria-pressed", String(turn === this.#chosen));
     button.setAttribute("aria-label", `${turn.label}: ${milliseconds(turn.total)} ms`);
@@ -70,7 +70,7 @@ export class Timeline {
         return row(STAGES[name] ?? name, bar, milliseconds(ms));
       }),
     );
-    this.#waterfall.tFoot.replaceChildren(row("until the reply is heard", "", milliseconds(total)));
+    this.#waterfall.tFoot.replaceChildren(row("until the reply is heard", "", `${milliseconds(total)} ms`));
   }
 }
 

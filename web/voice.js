@@ -90,8 +90,9 @@ export class Voice {
       this.#wait = FIRST_WAIT_MS;
       this.#handlers.onConnection("open");
     } else if (event.type === "error" && !this.#started && this.#token && !event.retryable) {
-      this.#token = ""; // the server has forgotten this conversation
+      this.#token = "";
       this.#start();
+      event = { ...event, message: "The earlier conversation is no longer known to the server; this is a new one." };
     }
     this.#handlers.onEvent(event);
   }

@@ -18,6 +18,9 @@ from tests.web.browser import NAMES, Browser, Page, installed, running
 
 QUESTION = ROOT / "samples" / "question.wav"
 """What the browser's microphone hears."""
+ELSEWHERE = "voxloop.test"
+"""A name of this machine that browsers do not trust as they trust localhost."""
+OPEN = "document.querySelector('#connection')?.dataset.state === 'open'"
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +30,10 @@ async def browser() -> AsyncIterator[Browser]:
         pytest.skip(f"none of {', '.join(NAMES)} is installed")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         async with running(
-            executable, Path(profile), f"--use-file-for-fake-audio-capture={QUESTION}"
+            executable,
+            Path(profile),
+            f"--use-file-for-fake-audio-capture={QUESTION}",
+            f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
         ) as browser:
             yield browser
 
@@ -56,7 +62,7 @@ async def visiting(browser: Browser) -> AsyncIterator[Visit]:
     """Ends with the demand that the browser had nothing to complain about."""
     async with scripted_engines() as engines, served(engines) as sophia:
         async with browser.open(f"http://{sophia.address}/") as page:
-            await page.until("document.querySelector('#connection')?.dataset.state === 'open'")
+            await page.until(OPEN)
             yield Visit(page, sophia)
         assert page.problems == []
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import grpc
+import pytest
 
-from tests.web.conftest import Visit
+from tests.services.sophia.conftest import served
+from tests.services.sophia.engines import scripted_engines
+from tests.web.browser import Browser
+from tests.web.cable import plugged
+from tests.web.conftest import ELSEWHERE, OPEN, Visit
 
 JAW = "it.face.shown.JawOpen"
 LONG = [f" word{index}" for index in range(40)]
@@ -39,7 +44,7 @@ async def test_the_times_of_a_turn_are_shown_and_add_up(visit: Visit) -> None:
         "[...document.querySelectorAll('#waterfall tbody .figure')].map((cell) => Number(cell.textContent))"
     )
     assert len(figures) == 5  # typed: nothing had to be recognised; the last one is the browser's own
-    total = float(await visit.page.text("#waterfall tfoot .figure"))
+    total = float((await visit.page.text("#waterfall tfoot .figure")).removesuffix(" ms"))
     assert abs(sum(figures) - total) <= 0.5 * (len(figures) + 1)  # each is rounded
     await visit.page.click("#turns button:last-child")
     assert (await visit.page.text("#waterfall caption")).startswith("turn 1")
@@ -129,6 +134,44 @@ async def test_a_turn_that_fails_says_why_and_the_next_one_works(visit: Visit) -
     await visit.until_state("speaking")
     await visit.until_state("ready")
     assert await last_reply(visit) == "Hello there."
+
+
+@pytest.mark.parametrize("resume_s", [60.0, 0.001])
+async def test_a_broken_connection_is_made_again(browser: Browser, resume_s: float) -> None:
+    async with (
+        scripted_engines() as engines,
+        served(engines, resume_s=resume_s) as sophia,
+        plugged(sophia.address) as cable,
+        browser.open(f"http://{cable.address}/") as page,
+    ):
+        visit = Visit(page, sophia)
+        await page.until(OPEN)
+        engines.nova.answer = LONG
+        await page.type("tell me a story")
+        await visit.until_state("speaking")
+        cable.cut()
+        await page.until("document.querySelector('#log .failed small')")
+        await page.until(OPEN)
+        engines.nova.answer = ["Yes."]
+        await page.type("are you there")
+        await page.until("document.querySelectorAll('#log .reply').length === 2")
+        await visit.until_state("ready")
+        known = engines.nova.asked[-1][0] == ("user", "tell me a story")
+        assert known == (resume_s > 1)
+        assert ("no longer known" in await page.text("#notices")) == (not known)
+
+
+async def test_a_page_from_elsewhere_explains_that_it_gets_no_microphone(
+    browser: Browser, visit: Visit
+) -> None:
+    port = visit.sophia.address.split(":")[1]
+    async with browser.open(f"http://{ELSEWHERE}:{port}/") as page:
+        await page.until(OPEN)
+        await page.click("#talk")
+        await page.until("document.querySelector('#notices p')")
+        assert "only to https pages and to localhost" in await page.text("#notices")
+        await page.type("hello")  # all else works
+        await page.until("document.querySelector('#stage').dataset.state === 'speaking'")
 
 
 async def test_all_of_it_can_be_reached_by_keyboard(visit: Visit) -> None:
