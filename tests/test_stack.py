@@ -148,15 +148,25 @@ async def test_two_sessions_do_not_mix(stack: RunningStack) -> None:
     assert "Oslo" in norway
 
 
+async def killed_in_mid_reply(client: Client, stack: RunningStack) -> bool:
+    """Whether Triton died before the answer was complete: nova-mini may be faster than the signal."""
+    triton = stack.child("tritonserver").pid
+    await client.send(type="text", text=LONG_ANSWER)
+    await client.until("reply.text")
+    os.kill(triton, signal.SIGKILL)
+    return (await client.until("error", "turn.metrics"))["type"] == "error"
+
+
 async def test_triton_killed_in_mid_reply_costs_one_turn(stack: RunningStack) -> None:
     async with connect(stack.voice_url, proxy=None) as socket:
         client = Client(socket)
-        await client.send(type="text", text=LONG_ANSWER)
-        await client.until("reply.text")
-        os.kill(stack.child("tritonserver").pid, signal.SIGKILL)
-        error = await client.until("error")
+        for _ in range(5):
+            if await killed_in_mid_reply(client, stack):
+                break
+            await asyncio.to_thread(stack.until_ready)
+        error = client.of("error")[0]
         assert error["retryable"]
-        assert error["turn"] == 1
+        assert error["turn"] == len(client.of("reply.started"))
         await asyncio.to_thread(stack.until_ready)
         await client.send(type="text", text="What is the capital of Spain?")
         assert "Madrid" in (await client.until("reply.done"))["text"]

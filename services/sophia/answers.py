@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import grpc.aio
 
 from services.sophia.history import Message
 from shared.channels import Endpoint, explain, open_channel
 from shared.errors import PeerTimeout
-from shared.health import probe_grpc
 from shared.wire.nova.v1 import nova_pb2, nova_pb2_grpc
 
 
@@ -29,7 +29,11 @@ class Answers:
         await self._channel.close()
 
     async def probe(self) -> None:
-        await probe_grpc(self._endpoint, self._channel)
+        """One token, all the way from the engine."""
+        question = [Message("user", "hello")]
+        async with aclosing(self.generate(question, max_tokens=1, temperature=0.0)) as pieces:
+            async for _ in pieces:
+                pass
 
     async def generate(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float

@@ -36,20 +36,30 @@ class Client:
         for start in range(0, len(pcm), 640):
             await self.socket.send(pcm[start : start + 640])
 
-    async def until(self, kind: str) -> dict[str, Any]:
-        """The next event of this type; whatever comes before it is kept in `events`."""
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                message = await self.socket.recv()
-                event = (
-                    {"type": "audio", "pcm": message} if isinstance(message, bytes) else orjson.loads(message)
-                )
-                self.events.append(event)
-                if event["type"] == kind:
-                    return event
+    async def until(self, *kinds: str) -> dict[str, Any]:
+        """The next event of these types; whatever comes before it is kept in `events`."""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while True:
+                    event = _decoded(await self.socket.recv())
+                    self.events.append(event)
+                    if event["type"] in kinds:
+                        return event
+        except TimeoutError:
+            seen = [
+                event for event in self.events if event["type"] not in ("audio", "animation", "reply.text")
+            ]
+            raise AssertionError(f"no {kinds} within {DEADLINE_S:g} s, but {seen}") from None
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == kind]
+
+
+def _decoded(message: str | bytes) -> dict[str, Any]:
+    if isinstance(message, bytes):
+        return {"type": "audio", "pcm": message}
+    event: dict[str, Any] = orjson.loads(message)
+    return event
 
 
 @dataclass
