@@ -16,8 +16,9 @@ export class Conversation {
     new ResizeObserver(() => this.#scroll()).observe(log);
   }
 
-  /** Turns are counted anew from here. */
+  /** Turns are counted anew from here, and nothing more comes of older ones. */
   newSession() {
+    for (const bubble of this.#replies.values()) if (bubble.classList.contains("waiting")) bubble.remove();
     this.#replies.clear();
     this.#draft?.remove();
     this.#draft = null;
