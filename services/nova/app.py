@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import grpc.aio
 from fastapi import FastAPI
 
-from services.nova import grpc_api, routes
+from services.nova import grpc_api, openai_routes, routes
 from services.nova.body_limit import BodyLimit
 from services.nova.contracts import Contract, openai
 from services.nova.contracts.triton_model import TritonModel
@@ -40,7 +40,7 @@ def create_app(settings: NovaSettings) -> FastAPI:
             await contract.close()
 
     check = Health({contract.peer: nova.probe})
-    app = base.create_app("nova", settings, check, [routes.router], lifespan)
+    app = base.create_app("nova", settings, check, [routes.router, openai_routes.router], lifespan)
     app.state.nova = nova
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     return app

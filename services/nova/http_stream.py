@@ -10,10 +10,14 @@ from typing import Self
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from shared.errors import VoxloopError
+
 Emit = Callable[[bytes], Awaitable[None]]
 """Sends one or more whole events; waits while the client reads too slowly."""
 
 DONE = b"data: [DONE]\n\n"
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's status; nobody is left to see it
 
 _START = {
     "type": "http.response.start",
@@ -70,16 +74,22 @@ class WhileConnected:
 class EventStream(Response):
     """Runs `produce` for as long as the client listens.
 
-    The response begins with its first event, so what fails before that can still become a problem document.
+    The response begins with its first event, so what fails before that is still answered with a status:
+    by `refuse`, or as any error of a route.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, produce: Callable[[Emit], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        produce: Callable[[Emit], Awaitable[None]],
+        refuse: Callable[[VoxloopError], Response] | None = None,
+    ) -> None:
         super().__init__()
         self._produce = produce
+        self._refuse = refuse
 
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
         async def emit(data: bytes) -> None:
@@ -94,4 +104,9 @@ class EventStream(Response):
                 await self._produce(emit)
         except ClientGone:
             return
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except VoxloopError as error:
+            if started or self._refuse is None:
+                raise
+            await self._refuse(error)(scope, receive, send)
+        else:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -12,7 +12,15 @@ from fastapi.responses import JSONResponse, Response
 from services.nova.admission import Lane, Ticket
 from services.nova.bodies import GenerateBody
 from services.nova.contracts import Prompt, Sampling
-from services.nova.http_stream import DONE, ClientGone, Emit, EventStream, WhileConnected, event
+from services.nova.http_stream import (
+    CLIENT_CLOSED_REQUEST,
+    DONE,
+    ClientGone,
+    Emit,
+    EventStream,
+    WhileConnected,
+    event,
+)
 from services.nova.service import Answer, Nova
 from shared.errors import InputError, VoxloopError
 
@@ -25,8 +33,6 @@ def the_nova(request: Request) -> Nova:
 
 
 TheNova = Annotated[Nova, Depends(the_nova)]
-
-CLIENT_CLOSED_REQUEST = 499  # nginx's status; nobody is left to see it
 
 
 @router.post("/nova/generate")

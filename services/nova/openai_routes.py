@@ -1,0 +1,177 @@
+"""/v1/chat/completions and /v1/models, as OpenAI's clients expect them. Errors, too, have OpenAI's form."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from services.nova.admission import Lane
+from services.nova.contracts import Sampling
+from services.nova.http_stream import (
+    CLIENT_CLOSED_REQUEST,
+    DONE,
+    ClientGone,
+    Emit,
+    EventStream,
+    WhileConnected,
+    event,
+)
+from services.nova.openai_bodies import ChatBody
+from services.nova.routes import TheNova
+from services.nova.service import Answer, Nova
+from shared.errors import InputError, Overloaded, UnknownModel, VoxloopError
+
+FINISH_REASONS = {"length": "length"}  # all else is an end
+
+
+class OpenAiRoute(APIRoute):
+    """Turns every error into OpenAI's form."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_or_explain(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except VoxloopError as error:
+                return failure(error)
+            except RequestValidationError as error:
+                faults = [(".".join(str(part) for part in e["loc"][1:]), e["msg"]) for e in error.errors()]
+                message = "; ".join(f"{where}: {what}" for where, what in faults)
+                return _error(400, message, "invalid_request_error", param=faults[0][0] or None)
+            except HTTPException as error:
+                return _error(error.status_code, str(error.detail), "invalid_request_error")
+
+        return handle_or_explain
+
+
+router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAiRoute)
+
+
+@router.get("/models")
+async def models(nova: TheNova) -> dict[str, Any]:
+    return {"object": "list", "data": [_model(nova)]}
+
+
+@router.get("/models/{name:path}")
+async def model(name: str, nova: TheNova) -> dict[str, Any]:
+    nova.check_model(name)
+    return _model(nova)
+
+
+@router.post("/chat/completions")
+async def chat_completions(body: ChatBody, request: Request, nova: TheNova) -> Response:
+    nova.check_model(body.model)
+    completion = Completion(nova, body)
+    if body.stream:
+        return EventStream(completion.stream, refuse=failure)
+    try:
+        async with WhileConnected(request.receive):
+            return JSONResponse(await completion.whole())
+    except ClientGone:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+@dataclass(frozen=True)
+class Completion:
+    nova: Nova
+    body: ChatBody
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    async def whole(self) -> dict[str, Any]:
+        with self.nova.admission.enter(Lane.BATCH, 1) as (ticket,):
+            text, answer = await self.nova.whole(self.body.chat(), self._sampling, ticket)
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text, "refusal": None},
+            "logprobs": None,
+            "finish_reason": FINISH_REASONS.get(answer.finish_reason, "stop"),
+        }
+        return self._object("chat.completion", [choice]) | {"usage": _usage(answer)}
+
+    async def stream(self, emit: Emit) -> None:
+        """Chunks. The first says the role and waits for the first text, so that a refusal has its status."""
+        opening = self._chunk({"role": "assistant", "content": ""})
+        head, tail = self._chunk({"content": "\0"}).split(b'"\\u0000"')  # made once, filled often
+
+        async def write(text: str) -> None:
+            nonlocal opening
+            await emit(opening + head + orjson.dumps(text) + tail)
+            opening = b""
+
+        with self.nova.admission.enter(Lane.BATCH, 1) as (ticket,):
+            try:
+                answer = await self.nova.stream(self.body.chat(), self._sampling, ticket, write)
+            except VoxloopError as error:
+                if opening:
+                    raise
+                await emit(event(orjson.dumps(_body(error))))
+                return
+        await emit(opening + self._chunk({}, FINISH_REASONS.get(answer.finish_reason, "stop")))
+        if self.body.stream_options is not None and self.body.stream_options.include_usage:
+            closing = self._object("chat.completion.chunk", []) | {"usage": _usage(answer)}
+            await emit(event(orjson.dumps(closing)))
+        await emit(DONE)
+
+    @property
+    def _sampling(self) -> Sampling:
+        return self.body.sampling(self.nova.settings)
+
+    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return event(orjson.dumps(self._object("chat.completion.chunk", [choice])))
+
+    def _object(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.nova.settings.model,
+            "choices": choices,
+        }
+
+
+def failure(error: VoxloopError) -> Response:
+    headers = {"retry-after": "1"} if isinstance(error, Overloaded) else None
+    return JSONResponse(_body(error), error.status, headers)
+
+
+def _body(error: VoxloopError) -> dict[str, Any]:
+    match error:
+        case UnknownModel():
+            kind, code = "invalid_request_error", "model_not_found"
+        case InputError():
+            kind, code = "invalid_request_error", error.code
+        case Overloaded():
+            kind, code = "rate_limit_error", error.code
+        case _:
+            kind, code = "api_error", error.code
+    return {"error": {"message": str(error), "type": kind, "param": None, "code": code}}
+
+
+def _error(status: int, message: str, kind: str, *, param: str | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": None}}, status)
+
+
+def _usage(answer: Answer) -> dict[str, int]:
+    prompt, completion = answer.prompt_tokens or 0, answer.completion_tokens or 0
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
+def _model(nova: Nova) -> dict[str, Any]:
+    return {"id": nova.settings.model, "object": "model", "created": 0, "owned_by": "voxloop"}
