@@ -1,46 +1,48 @@
-"""Make samples/*.wav from the *.txt beside them, with flite's kal16 voice (Debian's package flite).
+"""Makes the recordings here: `python samples/make_question.py`. Needs the program flite (a Debian package).
 
-    python samples/make_question.py
-
-A quiet room before and after the words: 300 ms and 700 ms of faint noise, as a microphone has it.
+The voice is flite's kal16. The recogniser understands it; espeak-ng's own voice it does not. Beside each
+NAME.wav (16 kHz, 16 bit, mono) lies NAME.txt with what is said.
 """
 
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-FOLDER = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
+RATE = 16000
+VOICE = "kal16"
+PEAK = 0.5
+NOISE = 1e-4  # of full scale: a quiet room, because digital silence is no microphone's
 BEFORE_S, AFTER_S = 0.3, 0.7
-NOISE_DBFS = -72.0
-SEED = 1
+
+SENTENCES = {
+    "question": "What is the capital of France?",
+    "count": "Count from one to forty.",
+    "interrupt": "Stop, what is two plus two?",
+}
 
 
-def speak(text: str) -> tuple[np.ndarray, int]:
-    """Samples (float, mono) and their rate in Hz."""
-    with tempfile.TemporaryDirectory() as scratch:
-        wav = Path(scratch) / "speech.wav"
-        try:
-            command = ["flite", "-voice", "kal16", "-t", text, "-o", str(wav)]
-            subprocess.run(command, check=True)  # noqa: S603 - a fixed program and our own text
-        except FileNotFoundError:
-            sys.exit("flite is not installed; on Debian: apt-get install flite")
-        return soundfile.read(wav)
+def speak(text: str) -> np.ndarray:
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        subprocess.run(["flite", "-voice", VOICE, "-t", text, "-o", file.name], check=True)  # noqa: S603, S607
+        samples, rate = soundfile.read(file.name, dtype="float64")
+    if rate != RATE:
+        raise SystemExit(f"flite's {VOICE} speaks at {rate} Hz, not {RATE}")
+    return samples * (PEAK / np.abs(samples).max())
 
 
 def main() -> None:
-    noise = np.random.default_rng(SEED)
-    for script in sorted(FOLDER.glob("*.txt")):
-        speech, rate = speak(script.read_text().strip())
-        padded = np.concatenate([np.zeros(int(BEFORE_S * rate)), speech, np.zeros(int(AFTER_S * rate))])
-        padded += noise.standard_normal(len(padded)) * 10 ** (NOISE_DBFS / 20)
-        soundfile.write(script.with_suffix(".wav"), padded, rate, subtype="PCM_16")
-        print(f"{script.with_suffix('.wav').name}: {len(padded) / rate:.2f} s")
+    for name, text in SENTENCES.items():
+        said = np.concatenate([np.zeros(int(BEFORE_S * RATE)), speak(text), np.zeros(int(AFTER_S * RATE))])
+        said += np.random.default_rng(0).normal(0, NOISE, len(said))
+        soundfile.write(HERE / f"{name}.wav", said, RATE, subtype="PCM_16")
+        (HERE / f"{name}.txt").write_text(text + "\n")
+        print(f"{name}.wav {len(said) / RATE:.2f} s: {text}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,14 @@ LIVE_GENERAL = {
     "bestpath": False,
 }
 LIVE_DOMAIN = {"fwdflat": False, "bestpath": False}
-CAREFUL_GENERAL: dict[str, Any] = {}
-CAREFUL_DOMAIN: dict[str, Any] = {}
+CAREFUL_GENERAL = {"beam": 1e-52, "pbeam": 1e-52, "wbeam": 1e-32}
+SPELT_OUT = {"mr": "mister", "mrs": "missus", "dr": "doctor"}  # the general model's spelling → what is said
 
-SURELY_DOMAIN = 12.0
-"""Score per frame by which the domain's live reading must lead for the general pass to be left out."""
+DOMAIN_LEAD = 2.0
+"""Score per frame by which the domain's careful reading must lead to be taken. Measured: questions to
+nova-mini in four synthetic voices lead by 3.7 to 22, real speech about other things by -14 to 1."""
+SURELY_DOMAIN = 5.0
+"""Live lead from which the general pass is left out. Measured: -3 to 15 against -12 to 2.4."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Recogniser:
     def __init__(self) -> None:
         domain = {"lm": str(HERE / "domain.lm.bin"), "dict": str(HERE / "domain.dict")}
         self._live = (Pass(**domain, **LIVE_DOMAIN), Pass(**LIVE_GENERAL))
-        self._domain = Pass(**domain, **CAREFUL_DOMAIN)
+        self._domain = Pass(**domain)
         self._general = Pass(**CAREFUL_GENERAL)
         self._options = Options()
         self._pcm = bytearray()
@@ -136,8 +139,10 @@ class Recogniser:
         domain, general = (live.peek().score for live in self._live)
         careful = self._domain.whole(pcm, count)
         if domain - general < SURELY_DOMAIN:
-            careful = max(careful, self._general.whole(pcm, count), key=lambda reading: reading.score)
-        return replace(careful.result, stability=1.0)
+            other = self._general.whole(pcm, count)
+            if other.score > careful.score - DOMAIN_LEAD:
+                careful = other
+        return careful.result
 
     def drop(self) -> None:
         if self._open:
@@ -157,7 +162,8 @@ def _spoken(text: str) -> str:
 
 def _word(token: str) -> str:
     """`read(2)` is a pronunciation of "read"; `<sil>`, `[NOISE]` and their like are no words."""
-    return "" if token[:1] in "<[+" else token.partition("(")[0]
+    word = "" if token[:1] in "<[+" else token.partition("(")[0]
+    return SPELT_OUT.get(word, word)
 
 
 def _words(decoder: Any) -> Iterator[Word]:
