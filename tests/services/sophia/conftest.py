@@ -17,7 +17,7 @@ from services.sophia.app import create_app
 from services.sophia.settings import SophiaSettings
 from tests.services.sophia.engines import Scripted, scripted_engines
 
-DEADLINE_S = 10.0
+DEADLINE_S = 40.0
 
 
 @dataclass
