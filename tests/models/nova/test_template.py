@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+
 from jinja2.sandbox import SandboxedEnvironment
 from tritonclient.grpc.aio import InferenceServerClient
 
