@@ -72,12 +72,12 @@ class Audio2Face:
         return FaceStream(self._endpoint, call, emotions, self._write_timeout_s, self._frame_timeout_s)
 
     async def probe(self) -> None:
-        """Has a moment of silence animated; raises PeerError unless a frame comes back."""
+        """Has a moment of silence animated; raises PeerError unless that ends in SUCCESS."""
         async with self.stream({}) as stream:
             await stream.send(bytes(RATE * PROBE_MS // 1000 * BYTES_PER_SAMPLE))
             await stream.end()
-            if not [part async for part in stream.parts() if isinstance(part, Frame)]:
-                raise PeerProtocol(PEER, "sent no frame for a moment of sound")
+            async for _ in stream.parts():
+                pass
 
 
 class FaceStream:
@@ -138,9 +138,9 @@ class FaceStream:
             self._debt.sent(duration_s(piece.audio_buffer))
 
     async def end(self) -> None:
+        self._debt.end()
         await self._write(Request(end_of_audio=Request.EndOfAudio()))
         await self._call.done_writing()
-        self._debt.ended()
 
     async def parts(self) -> AsyncIterator[Names | Frame]:
         """Names once, then frames whose times never fall; ends after Audio2Face's SUCCESS."""
@@ -158,6 +158,8 @@ class FaceStream:
                     pass  # events tell nothing that the status does not
         if not finished:
             raise PeerProtocol(PEER, "ended its stream without a final status")
+        if not self._debt.ended:
+            raise PeerProtocol(PEER, "ended its stream before the sound had ended")
 
     def _named(self, header: messages_pb2.A2F3DAnimationDataStreamHeader) -> Names:
         names = tuple(header.skel_animation_header.blend_shapes)
@@ -208,7 +210,7 @@ class _Debt:
     def __init__(self, timeout_s: float) -> None:
         self.sent_s = 0.0
         self.seen_s = 0.0
-        self._ended = False
+        self.ended = False
         self._timeout_s = timeout_s
         self._reading: asyncio.Timeout | None = None
 
@@ -216,8 +218,8 @@ class _Debt:
         self.sent_s += seconds
         self._watch()
 
-    def ended(self) -> None:
-        self._ended = True
+    def end(self) -> None:
+        self.ended = True
         self._watch()
 
     def seen(self, t_s: float) -> None:
@@ -235,7 +237,7 @@ class _Debt:
                 self._reading = None
 
     def _watch(self) -> None:
-        owes = self._ended or self.sent_s - self.seen_s > LAG_S
+        owes = self.ended or self.sent_s - self.seen_s > LAG_S
         if owes and self._reading and self._reading.when() is None:
             self._reading.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
 

@@ -90,8 +90,10 @@ class Turn:
             self._samples += len(piece) // BYTES_PER_SAMPLE
             heard_s = self._samples / self._rate
             self._clock.heard(heard_s)
-            await stream.send(self._resampler.feed(piece), self._emotions)
-            self._emotions = None
+            resampled = self._resampler.feed(piece)  # nothing yet, of a very short piece
+            await stream.send(resampled, self._emotions)
+            if resampled:
+                self._emotions = None
             self._track.heard(heard_s)
 
     async def _end(self, stream: FaceStream) -> None:

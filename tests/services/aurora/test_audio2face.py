@@ -136,6 +136,21 @@ async def test_a_face_that_lies_is_found_out(responses: list[FaceResponse], name
             await animated(client(target), face.silence(0.2))
 
 
+async def test_a_face_that_is_done_before_the_sound_is_found_out() -> None:
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.write(HEADER)
+        await context.write(SUCCESS)
+
+    async with scripted_face(script) as target:
+        audio2face_client = client(target)
+        async with audio2face_client.stream({}) as stream:
+            await stream.send(face.silence(0.2))
+            with pytest.raises(PeerProtocol, match="before the sound had ended"):
+                [part async for part in stream.parts()]
+        await audio2face_client.close()
+
+
 async def test_an_error_in_the_stream_is_a_refusal_with_its_message() -> None:
     broken = face_status(status_pb2.Status.ERROR, "the model is gone")
     async with scripted_face(answers(HEADER, broken)) as target:

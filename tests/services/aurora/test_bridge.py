@@ -101,6 +101,13 @@ async def test_an_emotion_shows_from_the_beginning_or_from_where_it_comes(stub: 
     assert shown.shape("BrowInnerUp")[-1] > 0.2
 
 
+async def test_an_emotion_is_not_lost_before_sound_too_short_to_resample(stub: AuroraAsyncStub) -> None:
+    joyful = Request(emotions=aurora_pb2.Emotions(values={"joy": 1.0}))
+    crumbs = audio(face.silence(1, 44100), 20)
+    shown = await animate(stub, [start(44100), joyful, *crumbs, END])
+    assert shown.shape("MouthSmileLeft")[20] > 0.2
+
+
 async def test_times_of_words_are_taken_and_change_nothing_yet(stub: AuroraAsyncStub) -> None:
     words = aurora_pb2.Timing(words=[aurora_pb2.Mark(label="a", start_ms=0, end_ms=300)])
     shown = await animate(stub, [start(), Request(timing=words), *audio(face.vowel(1)), END])
