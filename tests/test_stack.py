@@ -149,12 +149,17 @@ async def test_two_sessions_do_not_mix(stack: RunningStack) -> None:
 
 
 async def killed_in_mid_reply(client: Client, stack: RunningStack) -> bool:
-    """Whether Triton died before the answer was complete: nova-mini may be faster than the signal."""
-    triton = stack.child("tritonserver").pid
+    """Kill Triton behind the first words of a reply; returns when it is back.
+
+    False where the answer was complete by then: nova-mini may be faster than the signal.
+    """
+    triton, times = stack.child("tritonserver").pid, stack.times_ready("triton")
     await client.send(type="text", text=LONG_ANSWER)
     await client.until("reply.text")
     os.kill(triton, signal.SIGKILL)
-    return (await client.until("error", "turn.metrics"))["type"] == "error"
+    ended = await client.until("error", "turn.metrics")
+    await asyncio.to_thread(stack.until_ready_again, "triton", times)
+    return ended["type"] == "error"
 
 
 async def test_triton_killed_in_mid_reply_costs_one_turn(stack: RunningStack) -> None:
@@ -163,11 +168,9 @@ async def test_triton_killed_in_mid_reply_costs_one_turn(stack: RunningStack) ->
         for _ in range(5):
             if await killed_in_mid_reply(client, stack):
                 break
-            await asyncio.to_thread(stack.until_ready)
         error = client.of("error")[0]
         assert error["retryable"]
         assert error["turn"] == len(client.of("reply.started"))
-        await asyncio.to_thread(stack.until_ready)
         await client.send(type="text", text="What is the capital of Spain?")
         assert "Madrid" in (await client.until("reply.done"))["text"]
 
