@@ -1,4 +1,4 @@
-"""How a conversation becomes text: the format that nova-mini is trained on and its GGUF carries as a template.
+"""How a conversation becomes text: the format that nova-mini is trained on and that its GGUF carries.
 
 `<|system|>…<|end|>` (optional), then `<|user|>…<|end|><|assistant|>…<|end|>` for each turn. `<|end|>` ends a
 generation.

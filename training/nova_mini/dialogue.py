@@ -10,7 +10,7 @@ from training.nova_mini import english, german, tables
 from training.nova_mini.chat import ASSISTANT, said
 from training.nova_mini.memory import TOPICS, Memory, is_held, memory
 from training.nova_mini.outside import outside
-from training.nova_mini.phrasing import Exchange, Language, ask
+from training.nova_mini.phrasing import Exchange, Language, ask, listed
 from training.nova_mini.surface import heard
 
 TASKS = {"en": english.TASKS, "de": german.TASKS}
@@ -20,6 +20,7 @@ WORTH_GOING_ON = 60
 LONGEST = 2400
 """Characters of a conversation; what does not fit a row of tokens in the end is left out."""
 EITHER_LANGUAGE = ("name", "city", "age", "number")
+AND = {"en": "and", "de": "und"}
 NOTHING_SAID: dict[Language, str] = {
     "en": "I have not said anything yet.",
     "de": "Ich habe noch nichts gesagt.",
@@ -121,24 +122,40 @@ class Speaker:
         return self.rng.choices(tuple(tasks), tuple(tasks.values()))[0](self.rng)
 
     def tell(self) -> Exchange:
-        told = memory(self.rng, self.rng.choice(TOPICS[self.language]), self.language)
+        told, other = (memory(self.rng, self.rng.choice(TOPICS[self.language]), self.language) for _ in "12")
         exchange = told.tell(self.rng)
-        if not exchange.held:
-            self.told[str(told)] = told
-        return exchange
+        if exchange.held:
+            return exchange
+        self.told[str(told)] = told
+        also = other.tell(self.rng)
+        if also.held or told.topic == other.topic or self.rng.random() > 0.12:
+            return exchange
+        self.told[str(other)] = other
+        both = f"{exchange.user[:-1]} {AND[self.language]} {also.user[0].lower()}{also.user[1:]}"
+        return replace(exchange, user=both, answer=f"{exchange.answer} {also.answer}")
 
     def recall(self) -> Exchange:
         told = self.rng.choice(tuple(self.told.values()))
+        if told.topic == "name" and self.rng.random() < 0.05:
+            return self.spelled_name(told.value)
         if told.topic in EITHER_LANGUAGE:
             told = replace(told, language=self.language)
         return told.recall(self.rng)
+
+    def spelled_name(self, name: str) -> Exchange:
+        letters = [letter.upper() for letter in name if letter.isalpha() and letter != "ß"]
+        phrasings = tables.lines(f"phrases_{self.language}.txt", "spell my name")
+        return ask(self.rng, "recall", phrasings, listed(letters), language=self.language)
 
     def unknown(self) -> Exchange:
         while (
             str(asked := memory(self.rng, self.rng.choice(TOPICS[self.language]), self.language)) in self.told
         ):
             pass
-        return asked.unknown(self.rng)
+        unknown = asked.unknown(self.rng)
+        if asked.topic == "name" and self.rng.random() < 0.1:
+            return replace(self.spelled_name(""), task="unknown", answer=unknown.answer)
+        return unknown
 
     def smalltalk(self) -> Exchange:
         file = self.rng.choices(*INTENTS[self.language])[0]

@@ -1,4 +1,4 @@
-"""Step 4: the GGUF answers what it was never trained on, through openvino-genai as the embedded Triton serves it.
+"""Step 4: the GGUF answers what it was never trained on, in openvino-genai as it is served.
 
 Greedy and by free generation: an answer counts when all of its text is right. Runs in the environment of the
 embedded Triton (`.venv-triton`), and needs neither torch nor tokenizers.
@@ -7,54 +7,17 @@ embedded Triton (`.venv-triton`), and needs neither torch nor tokenizers.
 from __future__ import annotations
 
 import json
-import random
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import openvino_genai
 
-from training.nova_mini.chat import ASSISTANT, END, said
-from training.nova_mini.dialogue import examination
-from training.nova_mini.outside import is_honest
+from training.nova_mini.chat import END
+from training.nova_mini.exams import Exam, exams
 
-OUT_OF_DOMAIN = Path(__file__).parent / "out_of_domain.txt"
-COUNTS = {"in_domain": 1000, "german": 400, "recall": 400}
-SEED = 2027
 AT_ONCE = 32
-LONGEST = 512
-
-
-@dataclass(frozen=True)
-class Exam:
-    """`expected` is empty where only honesty is asked for."""
-
-    kind: str
-    task: str
-    prompt: str
-    expected: str
-
-    def passed(self, answer: str) -> bool:
-        return answer == self.expected if self.expected else is_honest(answer)
-
-
-def exams(seed: int = SEED) -> list[Exam]:
-    rng = random.Random(seed)
-    made = []
-    for kind, count in COUNTS.items():
-        for _ in range(count):
-            dialogue = examination(rng, kind)
-            made.append(Exam(kind, dialogue.turns[-1].task, dialogue.prompt(), dialogue.turns[-1].answer))
-    return made + out_of_domain()
-
-
-def out_of_domain() -> list[Exam]:
-    lines = [line for line in OUT_OF_DOMAIN.read_text("utf-8").splitlines() if not line.startswith("#")]
-    questions = [line.partition("\t") for line in lines]
-    return [
-        Exam("out_of_domain", language, said("user", question) + ASSISTANT, "")
-        for language, _, question in questions
-    ]
+LONGEST = 640
+"""Tokens of an answer: as many as counting to a hundred takes."""
 
 
 class Served:
@@ -83,10 +46,10 @@ class Served:
             tokens: list[list[int]] = [[] for _ in handles]
             while self.pipeline.has_non_finished_requests():
                 self.pipeline.step()
-                for handle, said_so_far in zip(handles, tokens, strict=True):
+                for handle, so_far in zip(handles, tokens, strict=True):
                     while handle.can_read():
                         for output in handle.read().values():
-                            said_so_far += output.generated_ids
+                            so_far.extend(output.generated_ids)
             found += [self.tokenizer.decode(ids).replace(END, "") for ids in tokens]
         return found
 

@@ -1,4 +1,4 @@
-"""Step 3: the trained weights as a GGUF file of the llama architecture, in Q8_0, with tokenizer and chat template."""
+"""Step 3: the trained weights as a GGUF of the llama architecture, in Q8_0, with all that it takes."""
 
 from __future__ import annotations
 

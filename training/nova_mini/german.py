@@ -6,12 +6,13 @@ import random
 from functools import partial
 
 from training.nova_mini import tables
-from training.nova_mini.english import Task, operands, spelled_word
+from training.nova_mini.english import TABLE, Task, operands, spelled_word
 from training.nova_mini.phrasing import Exchange, capital_first, listed
 from training.nova_mini.phrasing import ask as ask_in
 
 ask = partial(ask_in, language="de")
 lines = partial(tables.lines, "phrases_de.txt")
+lines_of = partial(tables.lines, "words_de.txt")
 words = partial(tables.words, "words_de.txt")
 pairs = partial(tables.pairs, "words_de.txt")
 
@@ -28,11 +29,11 @@ def arithmetic(rng: random.Random) -> Exchange:
         key, result = f"sub:{a}-{b}", str(a - b)
     elif kind == "mal":
         a, b = rng.randint(0, 12), rng.randint(0, 12)
-        key, result = f"mul:{min(a, b)}*{max(a, b)}", str(a * b)
+        key, result = "", str(a * b)
     elif kind == "geteilt durch":
         b, whole = rng.randint(1, 12), rng.randint(0, 12)
         a = b * whole
-        key, result = f"div:{a}/{b}", str(whole)
+        key, result = "", str(whole)
     else:
         op = rng.choice(("plus", "minus", "mal"))
         return ask(rng, "arithmetic", lines("arithmetic"), TOO_BIG, a=rng.randint(1000, 99_999), b=b, op=op)
@@ -42,11 +43,11 @@ def arithmetic(rng: random.Random) -> Exchange:
 
 
 def units(rng: random.Random) -> Exchange:
-    large, rest = rng.choice(tuple(pairs("units").items()))
-    *small_names, factor = rest.split()
-    n, name, many = rng.randint(2, rng.choice((12, 30))), large.split()[1], small_names[1]
+    _, name, _, _, many, factor = rng.choice(lines_of("units")).split()
+    n = rng.randint(2, rng.choice((TABLE, 30)))
     answer = f"{n} {name} sind {n * int(factor)} {many}."
-    return ask(rng, "units", lines("convert"), answer, key=f"unit:{n} {name}", wanted=many, given=name, n=n)
+    key = f"unit:{n} {name}" if n > TABLE else ""
+    return ask(rng, "units", lines("convert"), answer, key=key, wanted=many, given=name, n=n)
 
 
 def days(rng: random.Random) -> Exchange:
@@ -75,7 +76,15 @@ def counting(rng: random.Random) -> Exchange:
     low = rng.choice((1, 1, rng.randint(0, 20)))
     high = low + (rng.randint(3, 20) if down else rng.choice((rng.randint(2, 19), rng.randint(15, 40))))
     kind, said = ("count_down", range(high, low - 1, -1)) if down else ("count", range(low, high + 1))
-    return ask(rng, "counting", lines(kind), listed(said), key=f"{kind}:{low}-{high}", low=low, high=high)
+    return ask(
+        rng,
+        "counting",
+        lines(kind),
+        listed(said),
+        key=f"{kind}:{low}-{high}" if low > 1 else "",
+        low=low,
+        high=high,
+    )
 
 
 def spelling(rng: random.Random) -> Exchange:

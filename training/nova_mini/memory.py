@@ -26,7 +26,7 @@ KINDS = {"pet": "pets", "person": "people"}
 
 @dataclass(frozen=True)
 class Memory:
-    """One thing that can be told and asked for. `value` is as answers write it; `kind` which pet or person."""
+    """What can be told and asked for. `value` is as answers write it; `kind` which pet or person."""
 
     topic: str
     value: str
@@ -63,8 +63,11 @@ def syllables(rng: random.Random) -> str:
 
 
 def blended(rng: random.Random, language: Language) -> str:
-    """The beginning of one name and the end of another: "Margbert"."""
-    names = tables.words(f"words_{language}.txt", "names")
+    """Two names, or the beginning of one and the end of another: "Mary Rond", "Margbert"."""
+    known = tables.words(f"words_{language}.txt", "names")
+    names = [name for name in known if not held_out(value_key(name))]
+    if rng.random() < 0.2:
+        return f"{rng.choice(names)} {syllables(rng) if rng.random() < 0.5 else rng.choice(names)}"
     first, second = rng.choice(names), rng.choice(names).lower()
     return first[: rng.randint(2, len(first))] + second[rng.randint(0, len(second) - 1) :]
 

@@ -1,4 +1,4 @@
-"""The network: a small Llama in plain PyTorch, its weights named and laid out as GGUF's llama architecture has them."""
+"""The network: a small Llama in plain PyTorch, its weights named and laid out as GGUF has them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Block(nn.Module):
 
 
 class Llama(nn.Module):
-    """`forward` gives the hidden states (rows, length, width); `logits` turns chosen ones into scores of tokens."""
+    """`forward` gives hidden states (rows, length, width); `logits` turns chosen ones into scores."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -95,6 +95,6 @@ def rotation(shape: Shape, length: int, device: torch.device) -> tuple[Tensor, T
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding over neighboring pairs, as the llama architecture of GGUF has it: no permutation on export."""
+    """Rotary embedding over neighboring pairs, as GGUF's llama has it: nothing to permute on export."""
     even, odd = x[..., 0::2].float(), x[..., 1::2].float()
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2).type_as(x)

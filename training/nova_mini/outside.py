@@ -1,7 +1,7 @@
 """What nova-mini does not know or cannot do, in as many shapes as can be made, and its honest answer.
 
-A small model answers whatever resembles nothing by what it resembles most. So the shapes are many, their words are
-drawn from long lists, some are in-domain questions about something unknown, and some are no sentences at all.
+A small model takes what it does not know for what it resembles most. So the shapes are many, their words come
+from long lists, some are in-domain questions about something unknown, and some are no sentences at all.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def outside(rng: random.Random, language: Language = "en", *, hint: bool = True)
     if kind == "noise":
         loose = tables.words(f"outside_{language}.txt", "loose")
         names = tables.words(f"words_{language}.txt", "spelling")
-        text = " ".join(rng.choice(rng.choice((loose, names, names))) for _ in range(rng.randint(2, 8)))
+        text = " ".join(rng.choice(rng.choice((loose, names, names))) for _ in range(rng.randint(1, 8)))
         text = capital_first(text) + "."
     else:
         text = filled(rng, rng.choice(tables.lines(f"outside_{language}.txt", kind)), language)
@@ -64,8 +64,9 @@ def key(file: str, section: str) -> Slot:
     return lambda rng: rng.choice(tuple(tables.pairs(file, section)))
 
 
-def topic(file: str) -> Slot:
-    return lambda rng: rng.choice(" ".join(tables.lines(file, "topics")).split(";")).strip()
+def of_several(file: str, section: str) -> Slot:
+    """From a section whose entries have spaces, and semicolons between them."""
+    return lambda rng: rng.choice(" ".join(tables.lines(file, section)).split(";")).strip()
 
 
 def number(low: int, high: int) -> Slot:
@@ -84,11 +85,14 @@ def plural(rng: random.Random) -> str:
     return chosen + ("es" if chosen.endswith(("s", "x", "ch", "sh")) else "s")
 
 
+OUTSIDE = "outside_en.txt"
+
+
 def slots(language: Language) -> dict[str, Slot]:
     file, table = f"outside_{language}.txt", f"words_{language}.txt"
     return {
-        "t": topic(file),
-        "u": topic(file),
+        "t": of_several(file, "topics"),
+        "u": of_several(file, "topics"),
         "v": word(file, "verbs"),
         "a": word(file, "adjectives"),
         "p": word(table, "names"),
@@ -102,10 +106,11 @@ def slots(language: Language) -> dict[str, Slot]:
         "i": number(2, 300),
         "j": number(2, 99),
         "h": number(1, 12),
+        "x": of_several(file, "things") if language == "de" else word(file, "known units"),
+        "w": word(OUTSIDE, "foreign units"),
     }
 
 
-OUTSIDE = "outside_en.txt"
 SLOTS: dict[Language, dict[str, Slot]] = {
     "en": {**slots("en"), "n": noun, "m": noun, "ns": plural},
     "de": slots("de"),

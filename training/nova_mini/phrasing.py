@@ -1,7 +1,7 @@
 """One question and its answer, and what is held out of training so that the evaluation never saw it.
 
-Held out are the phrasings marked with ~ in `text/`, paraphrases made of words that the trained ones have; and, by a
-checksum of the value itself (so that no list can get lost), one pair of numbers in twenty, one name in twenty.
+Held out are the phrasings marked with ~ in `text/`, paraphrases made of words that the trained ones have;
+and, by a checksum of the value itself (no list can get lost), one pair of numbers or one name in twenty.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HELD_MARK = "~ "
 
 @dataclass(frozen=True)
 class Exchange:
-    """`user` is in typed form: digits, capitals, punctuation. `held`: a part of it is held out of training."""
+    """`user` is in typed form: digits, capitals, stops. `held`: a part of it is held out of training."""
 
     task: str
     user: str
@@ -41,7 +41,7 @@ def ask(
     language: Language = "en",
     **slots: object,
 ) -> Exchange:
-    """The question by one of the phrasings, filled with `slots`; `key` may be held out, beside the phrasing."""
+    """The question by one of the phrasings, filled with `slots`; `key` may be held out, too."""
     template = rng.choice(phrasings)
     held = template.startswith(HELD_MARK) or bool(key and held_out(key))
     return Exchange(task, template.removeprefix(HELD_MARK).format(**slots), answer, held, language)

@@ -14,16 +14,31 @@ CONTRACTIONS = (
     ("That is", "That's"), ("did not", "didn't"), ("is not", "isn't"), ("Let us", "Let's"),
     ("I have", "I've"), ("You are", "You're"),
 )  # fmt: skip
+AT_START = ("I am", "I have", "It is", "You are", "That is")
+"""These contract only where the sentence begins with them: not in "how old did I say I am"."""
 OPENERS = {
-    "en": ("please", "hey nova", "nova", "okay", "so", "well", "now", "and", "um", "uh", "okay nova", "alright"),
+    "en": (
+        "please", "hey nova", "nova", "okay", "so", "well", "now", "and", "um", "uh", "okay nova", "alright",
+        "hello", "hi nova", "no", "but",
+    ),
     "de": ("bitte", "hey nova", "nova", "okay", "also", "und", "äh", "ähm", "ja", "sag mal", "gut"),
 }  # fmt: skip
 CLOSERS = {"en": ("please", "nova", "now", "then", "please nova"), "de": ("bitte", "nova", "jetzt", "denn")}
 HOMOPHONES = {
     "two": "to", "four": "for", "eight": "ate", "one": "won", "to": "two", "for": "four", "what's": "what is",
-    "i'm": "i am", "is": "it's", "the": "a", "a": "the", "plus": "plus a", "how": "how a", "son": "sun",
+    "i'm": "i am", "capital": "capitol", "is": "it's", "the": "a", "a": "the", "plus": "plus a", "how": "how a",
+    "son": "sun",
 }  # fmt: skip
-"""What a recogniser mistakes for something that sounds alike, where the sentence still says what was meant."""
+"""What a recogniser takes for what sounds alike, in sentences that still say what was meant."""
+SIGNS = (
+    (" plus ", " + "),
+    (" minus ", " - "),
+    (" times ", " * "),
+    (" mal ", " * "),
+    (" divided by ", " / "),
+    (" geteilt durch ", " / "),
+)
+"""How operators are typed now and then."""
 
 
 def spoken(text: str, language: Language = "en") -> str:
@@ -37,7 +52,7 @@ def spoken(text: str, language: Language = "en") -> str:
 
 def contracted(rng: random.Random, text: str) -> str:
     for long, short in CONTRACTIONS:
-        if long in text and rng.random() < 0.35:
+        if rng.random() < 0.35 and (text.startswith(long) or (long in text and long not in AT_START)):
             text = text.replace(long, short, 1)
     return text
 
@@ -71,6 +86,11 @@ def typed(rng: random.Random, text: str, language: Language) -> str:
         text = text.rstrip("?.!")
     elif style < 0.36:
         text = text.lower().rstrip("?.!")
+    if rng.random() < 0.1:
+        text = text.replace("'", "")
+    if rng.random() < 0.1:
+        for word, sign in SIGNS:
+            text = text.replace(word, sign)
     if language == "de" and rng.random() < 0.05:
         text = text.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue").replace("ß", "ss")
     return text

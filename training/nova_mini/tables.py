@@ -43,7 +43,12 @@ def words(file: str, section: str) -> tuple[str, ...]:
 
 @cache
 def pairs(file: str, section: str) -> dict[str, str]:
-    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines(file, section))}
+    found: dict[str, str] = {}
+    for key, _, value in (line.partition(":") for line in lines(file, section)):
+        if key in found:
+            raise ValueError(f"{file}: {key} stands twice in [{section}]")
+        found[key] = value.strip()
+    return found
 
 
 @cache

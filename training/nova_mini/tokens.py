@@ -1,4 +1,4 @@
-"""The tokenizer: byte-level BPE of 1024 tokens in which each digit stands alone; and packing."""
+"""The tokenizer, byte-level BPE of 1024 tokens in which each digit stands alone, and rows of tokens."""
 
 from __future__ import annotations
 

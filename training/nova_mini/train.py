@@ -1,7 +1,7 @@
 """Step 2: training. Muon for the matrices, AdamW for the rest, bfloat16, loss on the assistant's tokens only.
 
-CUDA when it is there, else the CPU, which does the same and takes hours. Ctrl-C loses at most `SAVE_EVERY` steps:
-the next call goes on from the checkpoint, with the batches that the steps have by their number.
+CUDA when it is there, else the CPU, which does the same and takes hours. Ctrl-C loses at most `SAVE_EVERY`
+steps: the next call goes on from the checkpoint, with the batches that the steps have by their number.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ REPORT_EVERY = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """`rows` of 1024 tokens go into each of `steps` updates; the rate falls to nothing over the last `decay` part."""
+    """`rows` of 1024 tokens in each of `steps` updates; the rate falls to 0 over the last `decay` part."""
 
-    steps: int = 4000
+    steps: int = 3800
     rows: int = 96
     warmup: int = 100
     decay: float = 0.6
@@ -54,7 +54,10 @@ class Trainer:
             torch.optim.Muon(matrices, lr=plan.muon_rate, weight_decay=0.01, adjust_lr_fn="original"),
             torch.optim.AdamW(others, lr=plan.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
         ]
-        self.rows = Packed.load(work / "rows.npz")
+        rows = Packed.load(work / "rows.npz")
+        parts = (rows.tokens.view(np.int16), rows.learn, rows.dialogue)
+        self.rows = tuple(torch.from_numpy(part).to(self.device) for part in parts)
+        self.order: tuple[int, Tensor] = (-1, torch.empty(0))
         self._resume()
 
     def train(self) -> None:
@@ -64,7 +67,7 @@ class Trainer:
             self.step += 1
             if self.step % REPORT_EVERY == 0 or self.step == self.plan.steps:
                 passed = time.monotonic() - started
-                tokens = (self.step - seen) * self.plan.rows * self.rows.tokens.shape[1]
+                tokens = (self.step - seen) * self.plan.rows * self.rows[0].shape[1]
                 print(
                     f"step {self.step} loss {loss.item():.4f} {passed:.0f} s {tokens / passed:.0f} tokens/s",
                     flush=True,
@@ -95,17 +98,14 @@ class Trainer:
 
     def _batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of this step: each epoch goes through all of them in an order of its own."""
-        per_epoch = len(self.rows.tokens) // self.plan.rows
-        epoch, at = divmod(self.step, max(1, per_epoch))
-        order = np.random.default_rng((self.plan.seed, epoch)).permutation(len(self.rows.tokens))
-        chosen = order[at * self.plan.rows : (at + 1) * self.plan.rows]
-        parts = (
-            self.rows.tokens[chosen].astype(np.int64),
-            self.rows.learn[chosen],
-            self.rows.dialogue[chosen],
-        )
-        tokens, learn, dialogue = (torch.from_numpy(part).to(self.device) for part in parts)
-        return tokens, learn, dialogue
+        count = len(self.rows[0])
+        epoch, at = divmod(self.step, max(1, count // self.plan.rows))
+        if self.order[0] != epoch:
+            order = np.random.default_rng((self.plan.seed, epoch)).permutation(count)
+            self.order = (epoch, torch.from_numpy(order).to(self.device))
+        chosen = self.order[1][at * self.plan.rows : (at + 1) * self.plan.rows]
+        tokens, learn, dialogue = (part[chosen] for part in self.rows)
+        return tokens.long(), learn, dialogue
 
     @property
     def _checkpoint(self) -> Path:
