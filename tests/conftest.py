@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = [
     "tests.fixtures.face",
@@ -13,6 +14,9 @@ pytest_plugins = [
     "tests.fixtures.nova",  # after triton, on which it builds
     "tests.fixtures.stack",
 ]
+
+settings.register_profile("voxloop", deadline=None)  # a slow machine is no failure
+settings.load_profile("voxloop")
 
 ROOT = Path(__file__).resolve().parent.parent
 MATERIAL = ROOT.parent / "shared"

@@ -82,7 +82,7 @@ def test_no_sample_waits_longer_than_for_its_second_byte(data: bytes) -> None:
 # Resampling
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.sampled_from(RATES),
     st.sampled_from(RATES),
@@ -254,7 +254,6 @@ def test_a_header_that_claims_terabytes_is_not_believed() -> None:
 GOOD = wav(tone(RATE, 0.02), RATE)
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.integers(0, 60), st.integers(0, 255), min_size=1, max_size=8),
     st.integers(0, len(GOOD)),
