@@ -26,8 +26,8 @@ OPENERS = {
 CLOSERS = {"en": ("please", "nova", "now", "then", "please nova"), "de": ("bitte", "nova", "jetzt", "denn")}
 HOMOPHONES = {
     "two": "to", "four": "for", "eight": "ate", "one": "won", "to": "two", "for": "four", "what's": "what is",
-    "i'm": "i am", "capital": "capitol", "is": "it's", "the": "a", "a": "the", "plus": "plus a", "how": "how a",
-    "son": "sun",
+    "i'm": "i am", "capital": "capitol", "is": "it's", "the": "a", "a": "the", "plus": "plus a",
+    "how": "how a", "son": "sun",
 }  # fmt: skip
 """What a recogniser takes for what sounds alike, in sentences that still say what was meant."""
 SIGNS = (
