@@ -45,6 +45,9 @@ def command(settings: TritonSettings, found: Installation, backends: Path) -> li
         f"--grpc-port={settings.grpc_port}",
         f"--metrics-port={settings.metrics_port}",
         f"--exit-timeout-secs={settings.exit_timeout_s}",
+        "--allow-gpu-metrics=false",  # the engine runs on the CPU
+        "--pinned-memory-pool-byte-size=0",
+        "--disable-auto-complete-config",  # to ask a model for its own would start its process twice
         *_LOG_FLAGS[settings.log_level],
     ]
 
