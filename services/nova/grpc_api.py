@@ -40,9 +40,8 @@ class NovaServicer(nova_pb2_grpc.NovaServicer):
             self._nova.check_model(request.model)
             prompt, sampling = _prompt(request), _sampling(request.sampling, self._nova.settings)
             with self._nova.admission.enter(lane, 1) as (ticket,):
-                answer = await self._nova.stream(
-                    prompt, sampling, ticket, write, deadline_s=context.time_remaining()
-                )
+                # The call's own deadline cancels this coroutine, as its client does.
+                answer = await self._nova.stream(prompt, sampling, ticket, write)
         except VoxloopError as error:
             await _abort(context, error)
         finish = nova_pb2.Finish(

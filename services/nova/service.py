@@ -44,7 +44,6 @@ class _Call:
     prompt: Prompt
     sampling: Sampling
     ticket: Ticket
-    limit_s: float
     stream: bool
 
 
@@ -68,20 +67,9 @@ class Nova:
         if name and name != known:
             raise UnknownModel(f"there is no model {name[:80]!r} here.", hint=f"Ask for {known!r}.")
 
-    async def stream(
-        self,
-        prompt: Prompt,
-        sampling: Sampling,
-        ticket: Ticket,
-        write: Write,
-        *,
-        deadline_s: float | None = None,
-    ) -> Answer:
+    async def stream(self, prompt: Prompt, sampling: Sampling, ticket: Ticket, write: Write) -> Answer:
         """Hand each piece to `write` as it comes. Raises InputError, Overloaded, PeerError."""
-        limit_s = self.settings.request_deadline_s
-        if deadline_s is not None:
-            limit_s = min(limit_s, deadline_s)
-        return await self._answer(_Call(prompt, sampling, ticket, limit_s, stream=True), write)
+        return await self._answer(_Call(prompt, sampling, ticket, stream=True), write)
 
     async def whole(self, prompt: Prompt, sampling: Sampling, ticket: Ticket) -> tuple[str, Answer]:
         """The same in one piece, which costs Triton one message instead of one for each token."""
@@ -90,8 +78,7 @@ class Nova:
         async def keep(text: str) -> None:
             texts.append(text)
 
-        call = _Call(prompt, sampling, ticket, self.settings.request_deadline_s, stream=False)
-        answer = await self._answer(call, keep)
+        answer = await self._answer(_Call(prompt, sampling, ticket, stream=False), keep)
         return "".join(texts), answer
 
     async def probe(self) -> None:
@@ -103,8 +90,9 @@ class Nova:
         self._circuit.succeeded()
 
     async def _answer(self, call: _Call, write: Write) -> Answer:
+        limit_s = self.settings.request_deadline_s
         try:
-            async with asyncio.timeout(call.limit_s):
+            async with asyncio.timeout(limit_s):
                 _check(call.prompt)
                 self._circuit.check()
                 await call.ticket.turn(self.settings.queue_deadline_s)
@@ -115,9 +103,7 @@ class Nova:
             raise
         except TimeoutError:
             metrics.FAILED.labels(*self._labels, PeerTimeout.code).inc()
-            raise PeerTimeout(
-                self._contract.peer, f"the answer was not complete in {call.limit_s:g} s"
-            ) from None
+            raise PeerTimeout(self._contract.peer, f"the answer was not complete in {limit_s:g} s") from None
         except VoxloopError as error:
             metrics.FAILED.labels(*self._labels, error.code).inc()
             raise

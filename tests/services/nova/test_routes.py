@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -227,6 +228,26 @@ async def test_too_large_a_body_is_refused_with_or_without_its_length(
             "/nova/generate", content=content, headers={"content-type": "application/json"}
         )
         assert (await problem(response))["status"] == 413
+
+
+async def test_when_all_come_at_once_each_gets_an_answer_or_is_told_to_return(
+    http: httpx.AsyncClient, obedient_nova: NovaService
+) -> None:
+    refused_before = obedient_nova.metric("voxloop_nova_rejected_total", lane="batch")
+    responses = await asyncio.gather(*(ask(http, prompt="count", max_tokens=100) for _ in range(40)))
+    refused = [response for response in responses if response.status_code == 429]
+    answered = [response for response in responses if response.status_code == 200]
+    assert len(answered) + len(refused) == 40
+    assert len(answered) >= 3  # the places of this lane
+    assert {response.headers["retry-after"] for response in refused} == {"1"}
+    assert {(response.json()["code"], response.json()["retryable"]) for response in refused} == {
+        ("overloaded", True)
+    }
+    assert obedient_nova.metric("voxloop_nova_rejected_total", lane="batch") == refused_before + len(refused)
+
+
+async def test_a_batch_that_does_not_fit_the_queue_is_refused_whole(http: httpx.AsyncClient) -> None:
+    assert (await problem(await ask(http, prompt=["say x"] * 12)))["code"] == "overloaded"
 
 
 @pytest.mark.parametrize("stream", [False, True])

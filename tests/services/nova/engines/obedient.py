@@ -93,7 +93,7 @@ class Request:
         if command == "break":
             yield error("the engine broke", "INTERNAL")
 
-    def _good(self, command: str, rest: str) -> Iterator[pb_utils.InferenceResponse]:
+    def _good(self, command: str, rest: str) -> Iterator[pb_utils.InferenceResponse | None]:
         reason = b"stop"
         if command == "say":
             pieces = iter(rest.split("|"))
@@ -106,6 +106,9 @@ class Request:
             reason = b"length"
         else:
             pieces = iter(["ok"])
+        if command == "forever" and not self.stream:
+            while True:
+                yield None
         if not self.stream:
             words = list(pieces)
             text = ("" if self.exclude_input else self.text) + "".join(words)
