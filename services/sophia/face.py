@@ -13,6 +13,7 @@ from services.sophia.playback import SpokenWord
 from shared.channels import Endpoint, explain, open_channel
 from shared.errors import Overloaded
 from shared.health import probe_grpc
+from shared.verdict import Verdict
 from shared.wire.aurora.v1 import aurora_pb2 as wire
 from shared.wire.aurora.v1 import aurora_pb2_grpc as wire_grpc
 
@@ -72,6 +73,7 @@ class FaceStream:
     async def frames(self) -> AsyncGenerator[AnimationHeader | Animation, None]:
         """Raises PeerError; closing it stops the work in Audio2Face."""
         call = self._stub.Animate(metadata=self._endpoint.metadata)
+        verdict = Verdict(call)
         writer = asyncio.create_task(self._write(call))
         try:
             async for response in call:
@@ -81,7 +83,7 @@ class FaceStream:
                 elif part == "frame":
                     yield Animation(self._turn, response.frame.t_ms, tuple(response.frame.weights))
         except grpc.aio.AioRpcError as error:
-            raise await explain(self._endpoint, error) from None
+            raise await explain(self._endpoint, await verdict.of(error)) from None
         finally:
             call.cancel()
             writer.cancel()

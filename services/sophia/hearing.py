@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import grpc
 import grpc.aio
 from riva.client.proto import riva_asr_pb2 as asr
 
@@ -19,6 +20,7 @@ from services.sophia.metrics import AUDIO_DROPPED
 from services.sophia.riva import Listening, RecognizeCall, Riva
 from shared.audio import duration_s
 from shared.errors import PeerError, PeerRefused, PeerTimeout
+from shared.verdict import Verdict
 
 PRE_ROLL_S = 0.6
 """Kept from before the speech, so that a new stream does not miss its first sound."""
@@ -127,6 +129,7 @@ class Hearing:
     async def _listen(self) -> bool:
         """One recognition stream to its end; whether it recognised anything."""
         call = self._riva.recognize()
+        verdict = Verdict(call)
         writer = asyncio.create_task(self._write(call))
         heard_any = False
         try:
@@ -138,7 +141,9 @@ class Hearing:
             if writer.done() and not writer.cancelled() and (error := writer.exception()) is not None:
                 raise error
         except grpc.aio.AioRpcError as error:
-            raise await self._riva.fault(error) from None
+            told = await verdict.of(error)
+            if told.code() is not grpc.StatusCode.OK:  # Riva may also end a stream in peace
+                raise await self._riva.fault(told) from None
         finally:
             call.cancel()
             writer.cancel()
