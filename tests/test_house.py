@@ -1,4 +1,5 @@
-"""The house rules that a machine can hold: which room may import which, and that stubs are fresh."""
+"""The house rules that a machine can hold: who may import whom, that every module says what it is, and
+that stubs and tests keep up with what they mirror."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ ALLOWED = {
     "services": {"shared", "services"},
     "voxloop": {"shared", "embedded", "services", "voxloop"},
 }
+NOT_INSTALLED = {"tests", "training", "samples", "deploy", "proto"}
+"""Rooms that the wheel leaves behind."""
 
 
 def imported(path: Path) -> set[str]:
@@ -31,14 +34,31 @@ def imported(path: Path) -> set[str]:
 
 
 def modules(room: str) -> list[Path]:
-    return [path for path in (ROOT / room).rglob("*.py") if "wire" not in path.parts]
+    found = [path for path in (ROOT / room).rglob("*.py") if "wire" not in path.parts]
+    assert found, f"{room} is empty"
+    return found
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
     for path in modules(room):
-        foreign = {name.split(".")[0] for name in imported(path)} & set(ROOMS) - ALLOWED[room]
+        foreign = {name.split(".")[0] for name in imported(path)} & {*ROOMS, *NOT_INSTALLED} - ALLOWED[room]
         assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_module_says_what_it_is(room: str) -> None:
+    silent = [path for path in modules(room) if path.stat().st_size and not docstring(path)]
+    assert not silent, [str(path.relative_to(ROOT)) for path in silent]
+
+
+def docstring(path: Path) -> str | None:
+    return ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_every_module_of_shared_has_its_tests() -> None:
+    names = {path.stem for path in modules("shared")} - {"__init__"}
+    assert not [name for name in names if not (ROOT / "tests" / "shared" / f"test_{name}.py").exists()]
 
 
 @pytest.mark.parametrize("service", ["nova", "sophia", "aurora"])
