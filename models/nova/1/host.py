@@ -33,7 +33,7 @@ RETRY_S = 5.0
 
 
 class Sink(Protocol):
-    """Where a request's results go. RuntimeError: nobody is there any more."""
+    """Where a request's results go. What it raises concerns this request alone."""
 
     def send(self, gains: Sequence[Gain], prompt_tokens: int, *, final: bool) -> None:
         """`gains` has one entry for each answer, also for one without news."""
@@ -182,7 +182,7 @@ class Host:
                 request.sink.fail(request.refusal.fault, request.refusal.message)
             else:
                 request.sink.send(request.take(), request.prompt_tokens, final=request.finished)
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001 - this thread serves all the other requests too
             self._log(f"an answer could not be sent: {error}")
             self._cancel(request)
 
@@ -195,7 +195,12 @@ class Host:
             id_ = next(iter(self._open))
             request = self._open[id_] = self._open.pop(id_)  # to the end of the rotation
         self._clock.polled = now
-        if not request.cancelled and request.sink.cancelled():
+        try:
+            gone = not request.cancelled and request.sink.cancelled()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._log(f"a request could not be asked for: {error}")
+            gone = True
+        if gone:
             self._cancel(request)
 
     def _cancel(self, request: Open) -> None:
@@ -238,5 +243,5 @@ class Host:
         for request in requests:
             try:
                 request.sink.fail(fault, reason)
-            except RuntimeError as error:
+            except Exception as error:  # noqa: BLE001 - as above
                 self._log(f"an answer could not be sent: {error}")

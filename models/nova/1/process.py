@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,6 +15,7 @@ from .weights import BadModel, context_length
 
 
 def main(descriptor: int, options: Options) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then ends us
     connection = Connection(descriptor)
     try:
         engine = _load(connection, options)
