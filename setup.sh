@@ -2,21 +2,28 @@
 # Makes .venv (the product) and .venv-triton (the embedded tritonserver's Python, which needs numpy 1).
 # Called by make; PYTHON may name the interpreter.
 set -eu
+cd "$(dirname "$0")"
 
 version_of() { # prints 3.11; nothing if the command does not run (a pyenv shim may exist and not work)
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true
 }
 
+if [ -n "${PYTHON:-}" ]; then
+    set -- "$PYTHON"
+else
+    set -- python3.11 python3.12 python3 python
+fi
 chosen='' seen=''
-for candidate in ${PYTHON:-python3.11 python3.12 python3 python}; do
+for candidate in "$@"; do
     version=$(version_of "$candidate")
     case $version in
     3.11 | 3.12) chosen=$candidate && break ;;
-    ?*) seen="$seen $candidate is $version;" ;;
+    ?*) seen="$seen $candidate is $version." ;;
+    *) [ $# -gt 1 ] || seen=" $candidate does not run." ;;
     esac
 done
 if [ -z "$chosen" ]; then
-    echo "setup: Voxloop needs Python 3.11 or 3.12;${seen:- no Python was found.} Name one: make setup PYTHON=/path/to/python3.12" >&2
+    echo "setup: Voxloop needs Python 3.11 or 3.12.${seen:- No Python was found.} Name one: make setup PYTHON=/path/to/python3.12" >&2
     exit 1
 fi
 if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
@@ -24,13 +31,19 @@ if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
     exit 1
 fi
 
-# An environment of another Python is made anew.
-for env in .venv .venv-triton; do
-    if [ -x $env/bin/python ] && ! $env/bin/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')"; then
-        rm -rf $env
+# An environment of another Python, or one that was left half made, is made anew.
+environment() { # its folder, what it must be able to import, and venv's options for that
+    test="import $2, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')"
+    if [ -x "$1/bin/python" ] && "$1/bin/python" -c "$test" 2>/dev/null; then return; fi
+    rm -rf "$1"
+    if ! "$chosen" -m venv $3 "$1"; then
+        rm -rf "$1"
+        echo "setup: $chosen cannot make $1; on Debian and Ubuntu it needs the package python$version-venv." >&2
+        exit 1
     fi
-    [ -x $env/bin/python ] || "$chosen" -m venv $env
-done
+}
+environment .venv pip ''
+environment .venv-triton sys --without-pip
 if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt; then
     echo "setup: pip could not install uv; is the package index reachable?" >&2
     exit 1
