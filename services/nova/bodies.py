@@ -48,3 +48,41 @@ class GenerateBody(SamplingFields):
         if self.raw:
             return [Text(text) for text in texts]
         return [Chat((Message("user", text),)) for text in texts]
+
+
+class Usage(BaseModel):
+    """None where the upstream does not count."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class Timing(BaseModel):
+    """Milliseconds since the request arrived."""
+
+    ttft_ms: float
+    total_ms: float
+
+
+class OutputError(BaseModel):
+    code: str
+    detail: str
+    retryable: bool
+
+
+class Output(BaseModel):
+    """`usage` and `timing` with an answer, `error` with a failure."""
+
+    index: int
+    text: str
+    finish_reason: Literal["stop", "length", "cancelled", "error"]
+    usage: Usage | None = None
+    timing: Timing | None = None
+    error: OutputError | None = None
+
+
+class GenerateAnswer(BaseModel):
+    """The shape of an answer, for the documentation: answers are not made of these."""
+
+    model: str
+    outputs: list[Output]

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
 from services.nova.admission import Lane, Ticket
-from services.nova.bodies import GenerateBody
+from services.nova.bodies import GenerateAnswer, GenerateBody
 from services.nova.contracts import Prompt, Sampling
 from services.nova.http_stream import (
     CLIENT_CLOSED_REQUEST,
@@ -35,7 +35,19 @@ def the_nova(request: Request) -> Nova:
 TheNova = Annotated[Nova, Depends(the_nova)]
 
 
-@router.post("/nova/generate")
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": GenerateAnswer, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    400: {"description": "The request cannot be served"},
+    404: {"description": "There is no such model"},
+    413: {"description": "The body is too large"},
+    429: {"description": "No place is free; try again after Retry-After"},
+    502: {"description": "The upstream refused, or answered nonsense"},
+    503: {"description": "The upstream cannot be reached"},
+    504: {"description": "The upstream did not answer in time"},
+}
+
+
+@router.post("/nova/generate", responses=RESPONSES)
 async def generate(body: GenerateBody, request: Request, nova: TheNova) -> Response:
     """Answers to each prompt. Several run side by side; one that fails has `finish_reason` "error".
 
