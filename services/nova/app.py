@@ -10,7 +10,8 @@ from fastapi import FastAPI
 
 from services.nova import grpc_api, openai_routes, routes
 from services.nova.body_limit import BodyLimit
-from services.nova.contracts import Contract, openai
+from services.nova.contracts import Contract
+from services.nova.contracts.openai import OpenAiContract
 from services.nova.contracts.triton_model import TritonModel
 from services.nova.contracts.trtllm import TrtllmContract
 from services.nova.contracts.vllm import VllmContract
@@ -47,19 +48,11 @@ def create_app(settings: NovaSettings) -> FastAPI:
 
 
 def open_contract(settings: NovaSettings) -> Contract:
+    deadlines = settings.deadlines()
     if settings.contract == "openai":
-        limits = openai.Limits(
-            first_token_s=settings.first_token_deadline_s,
-            inter_token_s=settings.inter_token_deadline_s,
-            answer_s=settings.request_deadline_s,
-            connections=settings.max_in_flight + 1,  # the probe's
+        connections = settings.max_in_flight + 1  # the probe's
+        return OpenAiContract(
+            settings.openai_url, settings.model, settings.openai_api_key, deadlines, connections=connections
         )
-        return openai.OpenAiContract(settings.openai_url, settings.model, settings.openai_api_key, limits)
-    client = TritonClient(
-        settings.triton_url,
-        first_token_s=settings.first_token_deadline_s,
-        inter_token_s=settings.inter_token_deadline_s,
-        mend=settings.mend,
-    )
-    model = TritonModel(client, settings.model)
+    model = TritonModel(TritonClient(settings.triton_url, deadlines, mend=settings.mend), settings.model)
     return VllmContract(model) if settings.contract == "vllm" else TrtllmContract(model)

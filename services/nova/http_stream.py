@@ -19,6 +19,9 @@ DONE = b"data: [DONE]\n\n"
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; nobody is left to see it
 
+STALLED_S = 30.0
+"""A client that takes nothing for so long is taken for gone."""
+
 _START = {
     "type": "http.response.start",
     "status": 200,
@@ -64,11 +67,15 @@ class WhileConnected:
         if self._gone and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise ClientGone from error
 
+    def give_up(self) -> None:
+        """As if the client had left."""
+        self._gone = True
+        self._task.cancel()
+
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._gone = True
-        self._task.cancel()
+        self.give_up()
 
 
 class EventStream(Response):
@@ -84,8 +91,11 @@ class EventStream(Response):
         self,
         produce: Callable[[Emit], Awaitable[None]],
         refuse: Callable[[VoxloopError], Response] | None = None,
+        *,
+        stalled_s: float = STALLED_S,
     ) -> None:
         super().__init__()
+        self._stalled_s = stalled_s
         self._produce = produce
         self._refuse = refuse
 
@@ -94,13 +104,18 @@ class EventStream(Response):
 
         async def emit(data: bytes) -> None:
             nonlocal started
-            if not started:
-                started = True
-                await send(_START)
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+            try:
+                async with asyncio.timeout(self._stalled_s):
+                    if not started:
+                        started = True
+                        await send(_START)
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+            except TimeoutError:
+                connection.give_up()
+                await asyncio.Event().wait()  # for the cancellation
 
         try:
-            async with WhileConnected(receive):
+            async with WhileConnected(receive) as connection:
                 await self._produce(emit)
         except ClientGone:
             return

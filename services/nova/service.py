@@ -90,20 +90,15 @@ class Nova:
         self._circuit.succeeded()
 
     async def _answer(self, call: _Call, write: Write) -> Answer:
-        limit_s = self.settings.request_deadline_s
         try:
-            async with asyncio.timeout(limit_s):
-                _check(call.prompt)
-                self._circuit.check()
-                await call.ticket.turn(self.settings.queue_deadline_s)
-                with self._circuit.attempt():
-                    answer = await self._generate(call, write)
+            _check(call.prompt)
+            self._circuit.check()
+            await call.ticket.turn(self.settings.queue_deadline_s)
+            with self._circuit.attempt():
+                answer = await self._in_time(call, write)
         except asyncio.CancelledError:
             metrics.CANCELLED.labels(*self._labels).inc()
             raise
-        except TimeoutError:
-            metrics.FAILED.labels(*self._labels, PeerTimeout.code).inc()
-            raise PeerTimeout(self._contract.peer, f"the answer was not complete in {limit_s:g} s") from None
         except VoxloopError as error:
             metrics.FAILED.labels(*self._labels, error.code).inc()
             raise
@@ -111,6 +106,14 @@ class Nova:
             self.admission.leave(call.ticket)
         metrics.ANSWER.labels(*self._labels, answer.finish_reason).observe(answer.total_ms / 1e3)
         return answer
+
+    async def _in_time(self, call: _Call, write: Write) -> Answer:
+        limit_s = self.settings.request_deadline_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._generate(call, write)
+        except TimeoutError:
+            raise PeerTimeout(self._contract.peer, f"the answer was not complete in {limit_s:g} s") from None
 
     async def _generate(self, call: _Call, write: Write) -> Answer:
         stops = StopFilter(call.sampling.stop)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from services.nova.contracts import Deadlines
 from shared.settings import Port, Seconds, ServiceSettings
 
 
@@ -45,7 +46,7 @@ class NovaSettings(ServiceSettings):
     """0: the same question gets the same answer, unless the caller wants it otherwise."""
 
     request_deadline_s: Seconds = 120.0
-    """From the request's arrival to its last token, the wait for a place included."""
+    """From the place that an answer gets to its last token."""
     first_token_deadline_s: Seconds = 20.0
     inter_token_deadline_s: Seconds = 10.0
 
@@ -54,3 +55,6 @@ class NovaSettings(ServiceSettings):
     circuit_rest_s: Seconds = 1.0
     mend: bool = True
     """Have Triton unload and load a model whose process died; Triton must run in explicit model control."""
+
+    def deadlines(self) -> Deadlines:
+        return Deadlines(self.first_token_deadline_s, self.inter_token_deadline_s, self.request_deadline_s)

@@ -20,6 +20,7 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc import aio as triton
 from tritonclient.utils import InferenceServerException
 
+from services.nova.contracts import Deadlines
 from shared import channels
 from shared.errors import PeerError, PeerRefused, PeerTimeout, PeerUnavailable
 
@@ -47,35 +48,41 @@ CLOSE_S = 2.0
 
 
 class TritonClient:
-    """Deadlines are seconds of Triton's silence, not of the whole answer."""
+    """`mend`: have a model whose process died unloaded and loaded again."""
 
-    def __init__(self, url: str, *, first_token_s: float, inter_token_s: float, mend: bool = False) -> None:
+    def __init__(self, url: str, deadlines: Deadlines, *, mend: bool = False) -> None:
         channels.Endpoint(PEER, url).host_port  # noqa: B018 - raises on a malformed address
         self._client: Any = triton.InferenceServerClient(url, channel_args=channels.OPTIONS)  # type: ignore[no-untyped-call]
-        self._first_s = first_token_s
-        self._next_s = inter_token_s
+        self._deadlines = deadlines
         self._mend = mend
         self._mended_at = -math.inf
         self._calls: dict[str, asyncio.Task[Any]] = {}
 
-    async def infer_stream(self, model: str, inputs: Sequence[InferInput]) -> AsyncGenerator[Any, None]:
-        """Each ModelInferResponse (protobuf) of one request, as it comes. Close it to stop the model."""
+    async def infer_stream(
+        self, model: str, inputs: Sequence[InferInput], *, stream: bool
+    ) -> AsyncGenerator[Any, None]:
+        """Each ModelInferResponse (protobuf) of one request, as it comes. Close it to stop the model.
+
+        `stream` says which deadline holds for the first, which otherwise is the whole answer.
+        """
+        first_s = self._deadlines.first_token_s if stream else self._deadlines.answer_s
+        next_s = self._deadlines.inter_token_s
         loop = asyncio.get_running_loop()
-        stream = self._client.stream_infer(_once({"model_name": model, "inputs": inputs}))
-        patience = _Patience(loop, stream, self._first_s)
+        call = self._client.stream_infer(_once({"model_name": model, "inputs": inputs}))
+        patience = _Patience(loop, call, first_s)
         try:
             while True:
                 patience.since = loop.time()
                 try:
-                    result, error = await anext(stream)
+                    result, error = await anext(call)
                 except StopAsyncIteration:
                     return
                 patience.since = None
                 if error is not None:
                     raise self._fault(model, error.message())
                 yield result.get_response()
-                if patience.limit_s != self._next_s:
-                    patience.expect_within(self._next_s)
+                if patience.limit_s != next_s:
+                    patience.expect_within(next_s)
         except grpc.aio.AioRpcError as error:
             raise channels.peer_error(PEER, error) from None
         except asyncio.CancelledError:
@@ -84,20 +91,20 @@ class TritonClient:
             if task is not None and task.cancelling():
                 raise
             if patience.lost:
-                raise PeerTimeout(PEER, f"no token in {patience.limit_s:g} s") from None
+                raise PeerTimeout(PEER, f"nothing came in {patience.limit_s:g} s") from None
             raise PeerUnavailable(PEER, "it ended the stream") from None
         finally:
             patience.end()
-            stream.cancel()
+            call.cancel()
 
     async def model_config(self, model: str) -> dict[str, Any]:
         """The model's configuration as JSON has it."""
         call = self._call(f"configuration of {model}", self._client.get_model_config, model, as_json=True)
         try:
-            async with asyncio.timeout(self._first_s):
+            async with asyncio.timeout(self._deadlines.first_token_s):
                 answer = await asyncio.shield(call)
         except TimeoutError:
-            raise PeerTimeout(PEER, f"no model configuration in {self._first_s:g} s") from None
+            raise PeerTimeout(PEER, f"no configuration of model {model} in time") from None
         except InferenceServerException as error:
             raise _exception(error) from None
         config: dict[str, Any] = answer["config"]
@@ -108,9 +115,7 @@ class TritonClient:
             await asyncio.wait(self._calls.values(), timeout=CLOSE_S)
         await self._client.close()
 
-    def _call(
-        self, name: str, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **options: Any
-    ) -> asyncio.Task[Any]:
+    def _call(self, name: str, function: Unary, *args: Any, **options: Any) -> asyncio.Task[Any]:
         """A unary call, which is never cancelled: the impatient leave it, the next to ask shares it."""
         call = self._calls.get(name)
         if call is None:

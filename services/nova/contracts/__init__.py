@@ -64,6 +64,15 @@ class Finish:
     completion_tokens: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds of silence before the first token and between two of them, and for an answer in one piece."""
+
+    first_token_s: float
+    inter_token_s: float
+    answer_s: float
+
+
 class Contract(Protocol):
     """`name` is the setting's, `peer` who answers, in errors."""
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
 import orjson
 from pydantic import SecretStr
 
-from services.nova.contracts import Chat, Finish, FinishReason, Piece, Prompt, Sampling
+from services.nova.contracts import Chat, Deadlines, Finish, FinishReason, Piece, Prompt, Sampling
 from shared.errors import (
     InputError,
     PeerError,
@@ -37,37 +36,29 @@ _REASONS: dict[str, FinishReason] = {"length": "length", "abort": "cancelled"}  
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Seconds of the endpoint's silence, and what a whole answer may take; connections at once."""
-
-    first_token_s: float
-    inter_token_s: float
-    answer_s: float
-    connections: int
-
-
 class OpenAiContract:
     name = "openai"
     peer = PEER
 
-    def __init__(self, url: str, model: str, key: SecretStr | None, limits: Limits) -> None:
+    def __init__(
+        self, url: str, model: str, key: SecretStr | None, deadlines: Deadlines, *, connections: int
+    ) -> None:
         if not url.startswith(("http://", "https://")):
             raise SettingsError(f"the address of {PEER} must begin with http:// or https://, not {url!r}")
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/"),
             headers={"authorization": f"Bearer {key.get_secret_value()}"} if key else {},
             timeout=None,  # noqa: S113 - every wait below has its own
-            limits=httpx.Limits(max_connections=limits.connections),
+            limits=httpx.Limits(max_connections=connections),
         )
         self._model = model
-        self._limits = limits
+        self._deadlines = deadlines
 
     async def generate(
         self, prompt: Prompt, sampling: Sampling, *, stream: bool
     ) -> AsyncGenerator[Piece | Finish, None]:
         path, body = _request(self._model, prompt, sampling, stream=stream)
-        limit_s = self._limits.first_token_s if stream else self._limits.answer_s
+        limit_s = self._deadlines.first_token_s if stream else self._deadlines.answer_s
         async with self._post(path, body, limit_s) as response:
             if not stream:
                 answer = _json(await _within(limit_s, _all(response)))
@@ -80,7 +71,7 @@ class OpenAiContract:
                 if choices := event.get("choices"):
                     choice = _choice({"choices": choices})
                     if text := _text(choice, "delta"):
-                        limit_s = self._limits.inter_token_s
+                        limit_s = self._deadlines.inter_token_s
                         yield Piece(text, 1)
                     reason = choice.get("finish_reason") or reason
                 usage = event.get("usage") or usage

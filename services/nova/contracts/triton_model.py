@@ -34,11 +34,13 @@ class TritonModel:
             self._render = templates.from_config(await self._client.model_config(self._name))
         return self._render(prompt.messages)
 
-    async def responses(self, inputs: Sequence[InferInput]) -> AsyncGenerator[dict[str, bytes], None]:
+    async def responses(
+        self, inputs: Sequence[InferInput], *, stream: bool
+    ) -> AsyncGenerator[dict[str, bytes], None]:
         """The output tensors of each response, by name. Close it to stop the model."""
         try:
-            async with aclosing(self._client.infer_stream(self._name, inputs)) as stream:
-                async for response in stream:
+            async with aclosing(self._client.infer_stream(self._name, inputs, stream=stream)) as responses:
+                async for response in responses:
                     yield tensors.outputs(response)
         except PeerUnavailable:
             self._render = None

@@ -46,7 +46,7 @@ class TrtllmContract:
         if sampling.seed is not None:
             inputs.append(tensors.uint64("sampling_param_seed", sampling.seed))
         said, reason = "", _UNFINISHED
-        async with aclosing(self._model.responses(inputs)) as responses:
+        async with aclosing(self._model.responses(inputs, stream=stream)) as responses:
             async for response in responses:
                 text = tensors.read_string(response, "text_output")
                 reason = tensors.read_string(response, "finish_reason")

@@ -45,7 +45,7 @@ class VllmContract:
             *(_STREAM if stream else _WHOLE),
         )
         finish = None
-        async with aclosing(self._model.responses(inputs)) as responses:
+        async with aclosing(self._model.responses(inputs, stream=stream)) as responses:
             async for response in responses:
                 piece, finish = _read(response)
                 if piece.text or piece.tokens:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.types import Message
 
-from services.nova.http_stream import ClientGone, WhileConnected
+from services.nova.http_stream import ClientGone, Emit, EventStream, WhileConnected
 
 
 class Client:
@@ -81,3 +81,22 @@ async def test_a_deadline_inside_the_block_stays_a_deadline() -> None:
 
     with pytest.raises(TimeoutError):
         await block()
+
+
+async def test_a_client_that_takes_nothing_is_taken_for_gone() -> None:
+    ended = asyncio.Event()
+
+    async def send(_: Message) -> None:
+        await asyncio.Event().wait()
+
+    async def produce(emit: Emit) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(emit(b"data: 1\n\n"))
+                group.create_task(asyncio.Event().wait())
+        finally:
+            ended.set()
+
+    async with asyncio.timeout(5):
+        await EventStream(produce, stalled_s=0.01)({"type": "http"}, Client().receive, send)
+    assert ended.is_set()

@@ -139,6 +139,12 @@ async def test_an_engine_that_ignores_a_stop_string_is_stopped(
     await settled(obedient_triton)
 
 
+async def test_the_first_tokens_deadline_is_not_that_of_a_whole_answer(http: httpx.AsyncClient) -> None:
+    prompt = "slow 600"  # 1.2 s, and the first token may take 1 s
+    assert (await outputs(http, prompt=prompt))[0]["text"] == "ok"
+    assert (await problem(await ask(http, prompt=prompt, stream=True)))["code"] == "peer_timeout"
+
+
 async def test_sampling_parameters_reach_the_engine(http: httpx.AsyncClient) -> None:
     (output,) = await outputs(
         http, prompt="echo", max_tokens=7, temperature=0.5, top_p=0.9, stop=["\t"], seed=2**40

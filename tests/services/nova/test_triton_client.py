@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from services.nova.contracts import tensors
+from services.nova.contracts import Deadlines, tensors
 from services.nova.triton_client import TritonClient
 from shared.errors import PeerRefused, PeerTimeout, PeerUnavailable, SettingsError
 from shared.process import free_port
@@ -20,7 +20,7 @@ FIRST_S, NEXT_S = 0.6, 0.3
 
 @pytest.fixture(scope="module")
 async def client(obedient_triton: Triton) -> AsyncIterator[TritonClient]:
-    client = TritonClient(obedient_triton.grpc, first_token_s=FIRST_S, inter_token_s=NEXT_S)
+    client = TritonClient(obedient_triton.grpc, Deadlines(FIRST_S, NEXT_S, answer_s=5))
     yield client
     await client.close()
 
@@ -31,7 +31,7 @@ async def words(client: TritonClient, prompt: str, model: str = "nova") -> list[
         tensors.string("sampling_parameters", '{"max_tokens": 3}'),
         tensors.flag("stream"),
     ]
-    async with aclosing(client.infer_stream(model, inputs)) as responses:
+    async with aclosing(client.infer_stream(model, inputs, stream=True)) as responses:
         return [tensors.read_string(tensors.outputs(response), "text_output") async for response in responses]
 
 
@@ -48,7 +48,7 @@ async def test_many_requests_share_the_client(client: TritonClient) -> None:
 async def test_silence_is_a_timeout_and_ends_the_request(
     client: TritonClient, obedient_triton: Triton, prompt: str, limit_s: float
 ) -> None:
-    with pytest.raises(PeerTimeout, match=f"no token in {limit_s:g} s"):
+    with pytest.raises(PeerTimeout, match=f"nothing came in {limit_s:g} s"):
         await words(client, prompt)
     await settled(obedient_triton)
 
@@ -56,7 +56,7 @@ async def test_silence_is_a_timeout_and_ends_the_request(
 async def test_a_reader_that_takes_its_time_is_not_taken_for_a_silent_peer(client: TritonClient) -> None:
     inputs = [tensors.string("text_input", "say a|b"), tensors.flag("stream")]
     texts = []
-    async with aclosing(client.infer_stream("nova", inputs)) as responses:
+    async with aclosing(client.infer_stream("nova", inputs, stream=True)) as responses:
         async for response in responses:
             texts.append(tensors.read_string(tensors.outputs(response), "text_output"))
             await asyncio.sleep(FIRST_S + NEXT_S)  # the pause itself is what is tested
@@ -65,7 +65,7 @@ async def test_a_reader_that_takes_its_time_is_not_taken_for_a_silent_peer(clien
 
 async def test_leaving_early_stops_the_engine(client: TritonClient, obedient_triton: Triton) -> None:
     inputs = [tensors.string("text_input", "forever"), tensors.flag("stream")]
-    async with aclosing(client.infer_stream("nova", inputs)) as responses:
+    async with aclosing(client.infer_stream("nova", inputs, stream=True)) as responses:
         async for _ in responses:
             break
         await until_running(obedient_triton, 1)
@@ -100,7 +100,7 @@ async def test_the_models_configuration_is_read(client: TritonClient) -> None:
 
 
 async def test_nobody_there_is_said_at_once() -> None:
-    client = TritonClient(f"127.0.0.1:{free_port()}", first_token_s=5, inter_token_s=5)
+    client = TritonClient(f"127.0.0.1:{free_port()}", Deadlines(5, 5, 5))
     try:
         with pytest.raises(PeerUnavailable, match="onnect"):
             await words(client, "say a")
@@ -112,4 +112,4 @@ async def test_nobody_there_is_said_at_once() -> None:
 
 async def test_a_malformed_address_is_a_bad_setting() -> None:
     with pytest.raises(SettingsError, match="host:port"):
-        TritonClient("triton", first_token_s=5, inter_token_s=5)
+        TritonClient("triton", Deadlines(5, 5, 5))

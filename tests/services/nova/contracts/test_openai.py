@@ -9,8 +9,8 @@ from contextlib import aclosing
 import pytest
 from pydantic import SecretStr
 
-from services.nova.contracts import Chat, Finish, Message, Piece, Sampling, Text
-from services.nova.contracts.openai import Limits, OpenAiContract
+from services.nova.contracts import Chat, Deadlines, Finish, Message, Piece, Sampling, Text
+from services.nova.contracts.openai import OpenAiContract
 from shared.errors import (
     InputError,
     PeerProtocol,
@@ -22,7 +22,7 @@ from shared.errors import (
 from shared.process import free_port
 from tests.services.nova.openai_endpoint import Endpoint, serving
 
-LIMITS = Limits(first_token_s=0.5, inter_token_s=0.3, answer_s=0.7, connections=8)
+DEADLINES = Deadlines(first_token_s=0.5, inter_token_s=0.3, answer_s=0.7)
 GREEDY = Sampling(max_tokens=5, temperature=0.0)
 
 
@@ -34,7 +34,7 @@ async def server() -> AsyncIterator[tuple[str, Endpoint]]:
 
 @pytest.fixture(scope="module")
 async def contract(server: tuple[str, Endpoint]) -> AsyncIterator[OpenAiContract]:
-    contract = OpenAiContract(server[0], "llama", SecretStr("sesame"), LIMITS)
+    contract = OpenAiContract(server[0], "llama", SecretStr("sesame"), DEADLINES, connections=8)
     yield contract
     await contract.close()
 
@@ -170,7 +170,7 @@ async def test_leaving_closes_the_connection(contract: OpenAiContract, endpoint:
 
 
 async def test_nobody_there_is_unavailable() -> None:
-    contract = OpenAiContract(f"http://127.0.0.1:{free_port()}/v1", "llama", None, LIMITS)
+    contract = OpenAiContract(f"http://127.0.0.1:{free_port()}/v1", "llama", None, DEADLINES, connections=8)
     with pytest.raises(PeerUnavailable):
         await parts(contract, "say a")
     await contract.close()
@@ -178,4 +178,4 @@ async def test_nobody_there_is_unavailable() -> None:
 
 def test_a_malformed_address_is_a_bad_setting() -> None:
     with pytest.raises(SettingsError, match="http://"):
-        OpenAiContract("127.0.0.1:8000", "llama", None, LIMITS)
+        OpenAiContract("127.0.0.1:8000", "llama", None, DEADLINES, connections=8)

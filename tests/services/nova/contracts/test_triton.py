@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from services.nova.contracts import Chat, Contract, Finish, Message, Piece, Sampling, Text
+from services.nova.contracts import Chat, Contract, Deadlines, Finish, Message, Piece, Sampling, Text
 from services.nova.contracts.triton_model import TritonModel
 from services.nova.contracts.trtllm import TrtllmContract
 from services.nova.contracts.vllm import VllmContract
@@ -22,7 +22,7 @@ GREEDY = Sampling(max_tokens=5, temperature=0.0)
 
 @pytest.fixture(scope="module")
 async def client(obedient_triton: Triton) -> AsyncIterator[TritonClient]:
-    client = TritonClient(obedient_triton.grpc, first_token_s=5, inter_token_s=5)
+    client = TritonClient(obedient_triton.grpc, Deadlines(5, 5, 5))
     yield client
     await client.close()
 

@@ -5,6 +5,7 @@
     count         counts until max_tokens
     forever       counts until cancelled
     hang          says nothing until cancelled
+    slow n        says nothing for n steps of 2 ms, then "ok"
     stall         says one piece, and then nothing until cancelled
     half          says one piece and ends without a finish reason
     reason x      ends with the finish reason x
@@ -95,6 +96,9 @@ class Request:
 
     def _good(self, command: str, rest: str) -> Iterator[pb_utils.InferenceResponse | None]:
         reason = b"stop"
+        if command == "slow":
+            for _ in range(int(rest)):
+                yield None
         if command == "say":
             pieces = iter(rest.split("|"))
         elif self.text in SO_FAR:
