@@ -21,6 +21,7 @@ from embedded.speech.results import Options, Result, Word
 HERE = Path(__file__).resolve().parent
 FRAME_MS = 10
 BYTES_PER_FRAME = 320
+SHORTEST = 3200  # bytes, 100 ms: nobody says a word in less, and pocketsphinx fails on nothing
 LOG_BASE = math.log(1.0001)  # pocketsphinx's scores are powers of this
 
 LIVE_GENERAL = {
@@ -55,7 +56,8 @@ NOTHING = Reading(Result(), -math.inf)
 
 
 class Pass:
-    """One decoder with one language model. Its channel mean starts afresh for each utterance."""
+    """One decoder with one language model. What it learnt of one speaker's channel (the cepstral mean, the
+    noise level) never reaches the next utterance, which may be somebody else's."""
 
     def __init__(self, **options: Any) -> None:
         self._decoder = Decoder(loglevel="FATAL", **options)
@@ -63,6 +65,7 @@ class Pass:
         self._frames = 0
 
     def start(self) -> None:
+        self._decoder.start_stream()
         self._decoder.set_cmn(self._mean)
         self._decoder.start_utt()
         self._frames = 0
@@ -83,6 +86,8 @@ class Pass:
 
     def whole(self, pcm: bytes, max_alternatives: int) -> Reading:
         """A finished utterance: the channel mean is taken over all of it before the search begins."""
+        if len(pcm) < SHORTEST:
+            return NOTHING
         self.start()
         self._decoder.process_raw(pcm, False, True)
         self._decoder.end_utt()

@@ -68,7 +68,9 @@ class Recognition(pb_grpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_listen_to_all(listener, pcm))
-                    async for spoken, _, result in _answers(listener):
+                    async for spoken, answer_kind, result in _answers(listener):
+                        if answer_kind is not Kind.FINAL:
+                            continue
                         answer = response.results.add(channel_tag=1, audio_processed=listener.heard_s)
                         _fill(answer, result, config, spoken.offset_ms)
             finally:

@@ -23,7 +23,7 @@ class SpeechSettings(BaseSettings):
     """Folder of ca.pem, server.pem and server.key; made when missing. There is no plaintext port."""
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     """Recognition processes. Each serves one utterance at a time, none while everybody is silent."""
-    slot_wait_s: Seconds = 10.0
+    slot_wait_s: Seconds = 30.0
     """How long an utterance may wait for a free worker before its stream ends with RESOURCE_EXHAUSTED."""
     max_streams: Annotated[int, Field(ge=1)] = 64
     """Open recognition streams; one more is refused with RESOURCE_EXHAUSTED."""

@@ -118,7 +118,10 @@ def test_what_cannot_be_served_is_named(encoding: int, rate: int, channels: int,
         (b"RIFF\x00\x00\x00\x00AVI " + bytes(40), "no WAV"),
         (b"RIFF\x00\x00\x00\x00WAVEdata\x04\x00\x00\x00abcd", "without a format"),
         (b"RIFF\x00\x00\x00\x00WAVEfmt \x04\x00\x00\x00abcddata", "damaged"),
-        (b"RIFF\x00\x00\x00\x00WAVE" + b"junk\x00\x00\x00\x00" * (MAX_HEADER // 8 + 1), "without a data chunk"),
+        (
+            b"RIFF\x00\x00\x00\x00WAVE" + b"junk\x00\x00\x00\x00" * (MAX_HEADER // 8 + 1),
+            "without a data chunk",
+        ),
         (b"RIFF\x00\x00", "ends within its header"),
     ],
 )
