@@ -18,9 +18,10 @@ from pocketsphinx import NGramModel, get_model_path
 from training.nova_mini.spoken import spoken_sentences
 
 TARGET = Path(__file__).resolve().parent.parent / "embedded" / "speech"
-SEED, SENTENCES = 7, 60_000
+SEED, SENTENCES = 7, 300_000
 ORDER = 3
 KEEP_TRIGRAMS_FROM = 2  # counts; those heard once fill the file and teach little
+KEEP_WORDS_FROM = 5  # rarer ones are made up to be spelt
 NEVER = -99.0  # ARPA's log10 of zero
 
 PRONUNCIATIONS = {
@@ -125,7 +126,8 @@ def _ending(last: str) -> str:
 
 def main() -> None:
     sentences = spoken_sentences(SEED, SENTENCES)
-    known = dictionary({word for sentence in sentences for word in sentence.split()})
+    heard = Counter(word for sentence in sentences for word in sentence.split())
+    known = dictionary({word for word, count in heard.items() if count >= KEEP_WORDS_FROM})
     usable = [sentence for sentence in sentences if all(word in known for word in sentence.split())]
     print(f"{len(usable)} of {len(sentences)} sentences, {len(known)} words; the others hold made-up words")
     entries = [

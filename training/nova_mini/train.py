@@ -27,7 +27,7 @@ REPORT_EVERY = 50
 class Plan:
     """`rows` of 1024 tokens in each of `steps` updates; the rate falls to 0 over the last `decay` part."""
 
-    steps: int = 3800
+    steps: int = 7000
     rows: int = 96
     warmup: int = 100
     decay: float = 0.6
