@@ -19,12 +19,15 @@ class SpokenWord:
 class WordClock:
     """A word ends where the next begins or, before a pause, where the pause begins.
 
-    espeak-ng may announce a word in parts ("42" as two words): they are one word of the client's text.
+    espeak-ng may announce one word twice ("42" in two parts), or two at once ("I am"): the first are
+    put together, the second share their time by their letters. So no word of the client's is lost.
     """
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = spans
-        self._current: tuple[Span, int] | None = None
+        self._ended = 0  # spans before this one have their times
+        self._current = -1  # the span that sounds now
+        self._started_ms = 0
         self._silent_at: int | None = None
         self._last_ms = 0
         self._done: list[SpokenWord] = []
@@ -40,7 +43,7 @@ class WordClock:
                 self._silent_at = mark.start_ms
 
     def finish(self) -> None:
-        self._end(self._last_ms)
+        self._end(len(self._spans), self._last_ms)
 
     def take(self) -> list[SpokenWord]:
         """The words that ended since the last call."""
@@ -48,15 +51,19 @@ class WordClock:
         return done
 
     def _begin(self, mark: WordMark) -> None:
-        span = next((span for span in self._spans if span.start <= mark.at < span.end), None)
-        if span is None or (self._current is not None and span is self._current[0]):
+        index = next((i for i, span in enumerate(self._spans) if span.start <= mark.at < span.end), -1)
+        if index <= self._current:
             return
-        self._end(mark.start_ms)
-        self._current, self._silent_at = (span, mark.start_ms), None
+        if self._current >= 0:
+            self._end(index, mark.start_ms)
+        self._current, self._started_ms, self._silent_at = index, mark.start_ms, None
 
-    def _end(self, at_ms: int) -> None:
-        if self._current is not None:
-            span, start_ms = self._current
-            end_ms = at_ms if self._silent_at is None else min(at_ms, self._silent_at)
-            self._done.append(SpokenWord(span.word, start_ms, max(start_ms, end_ms)))
-            self._current = None
+    def _end(self, next_index: int, at_ms: int) -> None:
+        """The spans up to `next_index` were spoken between the last word mark and now."""
+        spans, self._ended = self._spans[self._ended : next_index], next_index
+        until = at_ms if self._silent_at is None else min(at_ms, self._silent_at)
+        left, start = sum(len(span.word) for span in spans), self._started_ms
+        for span in spans:
+            end = start + max(0, until - start) * len(span.word) // left
+            self._done.append(SpokenWord(span.word, start, end))
+            left, start = left - len(span.word), end

@@ -221,11 +221,12 @@ def test_a_human_voice_is_understood_beyond_the_domain(recogniser: Recogniser, c
 @pytest.mark.parametrize("kind", ["online", "offline"])
 def test_german_is_refused_in_rivas_words(recogniser: Recogniser, kind: str) -> None:
     config = RecognitionConfig(encoding=1, sample_rate_hertz=16000, language_code="de-DE")
+    calls = {
+        "online": lambda: recogniser.stream_pcm(sample("question"), language_code="de-DE"),
+        "offline": lambda: recogniser.service.offline_recognize(sample("question"), config),
+    }
     with pytest.raises(grpc.RpcError) as refused:
-        if kind == "online":
-            recogniser.stream_pcm(sample("question"), language_code="de-DE")
-        else:
-            recogniser.service.offline_recognize(sample("question"), config)
+        calls[kind]()
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert refused.value.details() == (
         "Error: Unavailable model requested given these parameters: "

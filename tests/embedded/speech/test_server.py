@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
@@ -82,6 +82,12 @@ def workers(server: RivaServer) -> list[psutil.Process]:
     return psutil.Process(server.pid).children()
 
 
+def until_refused(call: Callable[[], object]) -> None:
+    """Again and again: the server has not seen yet what was sent to it on another call."""
+    while True:
+        call()
+
+
 def test_health_is_standard_for_the_server_and_each_service(riva: RivaServer) -> None:
     stub = health_pb2_grpc.HealthStub(riva.auth().channel)
     for service in ("", "nvidia.riva.asr.RivaSpeechRecognition", "nvidia.riva.tts.RivaSpeechSynthesis"):
@@ -146,8 +152,7 @@ def test_one_stream_too_many_is_refused_and_those_open_go_on(small: RivaServer) 
     caller = Caller(small)  # it has the one worker, and the idle stream takes none
     idle_call = stub.StreamingRecognize(idle())
     with pytest.raises(grpc.RpcError, match="2 recognition streams are open") as refused:
-        while True:  # until the idle stream has reached the server
-            list(stub.StreamingRecognize(iter([CONFIG])))
+        until_refused(lambda: list(stub.StreamingRecognize(iter([CONFIG]))))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert caller.call.is_active()
     caller.hang_up()
