@@ -88,7 +88,7 @@ class Supervisor:
                 "-m",
                 unit.module,
                 cwd=ROOT,
-                env={**os.environ, **unit.env, "VOXLOOP_SUPERVISED": "1"},
+                env={**os.environ, **unit.env, "VOXLOOP_SUPERVISED": str(os.getpid())},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
