@@ -99,7 +99,7 @@ class Pass:
         confidence = sum(word.confidence for word in words) / len(words) if words else 0.0
         others = tuple(_others(self._decoder, text, max_alternatives - 1))
         result = Result(text, 1.0, confidence, words, others)
-        return Reading(result, _log(found.score) / max(1, len(pcm) // BYTES_PER_FRAME))
+        return Reading(result, _log(found.score) / (len(pcm) // BYTES_PER_FRAME))
 
 
 class Recogniser:
@@ -143,7 +143,7 @@ class Recogniser:
         count = self._options.max_alternatives
         domain, general = (live.peek().score for live in self._live)
         careful = self._domain.whole(pcm, count)
-        if domain - general < SURELY_DOMAIN:
+        if not domain - general >= SURELY_DOMAIN:  # also where neither has heard anything yet
             other = self._general.whole(pcm, count)
             if other.score > careful.score - DOMAIN_LEAD:
                 careful = other

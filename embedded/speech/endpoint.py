@@ -13,7 +13,7 @@ from enum import Enum, auto
 
 WINDOW_MS = 32
 VOICED, UNVOICED = 0.5, 0.35  # silero's own pair: a voiced stretch ends only below the lower one
-PAUSE_MS = 160
+PAUSE_MS = 96
 
 
 class Event(Enum):
@@ -29,9 +29,11 @@ class EndpointRule:
 
     start_history_ms: int = 96
     start_threshold: float = 0.6
-    stop_history_ms: int = 480
+    stop_history_ms: int = 400
     stop_threshold: float = 0.95
     pause_ms: int = PAUSE_MS
+    longest_ms: int = 30_000
+    """An utterance ends there in any case; the next voiced sound begins another one."""
 
 
 class Endpointer:
@@ -44,6 +46,8 @@ class Endpointer:
         self._pause = _windows(min(rule.pause_ms, rule.stop_history_ms))
         self._voiced = False
         self._quiet = 0
+        self._length = 0
+        self._longest = _windows(rule.longest_ms)
         self.speaking = False
         self.paused = False
 
@@ -56,6 +60,7 @@ class Endpointer:
         """Forget the utterance, for one that was ended from outside."""
         self._start.clear()
         self._stop.clear()
+        self._length = 0
         self.speaking = self.paused = False
 
     def _while_silent(self) -> Event | None:
@@ -68,7 +73,9 @@ class Endpointer:
 
     def _while_speaking(self) -> Event | None:
         self._stop.append(not self._voiced)
-        if not self._voiced and _share(self._stop, self._rule.stop_threshold):
+        self._length += 1
+        lasting_silence = not self._voiced and _share(self._stop, self._rule.stop_threshold)
+        if lasting_silence or self._length >= self._longest:
             self.reset()
             return Event.ENDED
         if self.paused and self._voiced:

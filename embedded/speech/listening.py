@@ -14,8 +14,6 @@ from shared.audio import BYTES_PER_SAMPLE, RATE
 
 BYTES_PER_S = BYTES_PER_SAMPLE * RATE
 PREROLL_MS = 300
-MAX_UTTERANCE_S = 30.0
-"""An utterance that lasts longer is ended there and another one begins with the next voiced sound."""
 WINDOWS_AT_ONCE = 32
 """Detections (0.1 ms each) before others get the loop: a client may send a minute in one chunk."""
 
@@ -106,7 +104,7 @@ class Listener:
             await utterance.pause()
         elif event is Event.RESUMED:
             await utterance.resume()
-        elif event is Event.ENDED or self._heard - self._began_at >= MAX_UTTERANCE_S * BYTES_PER_S:
+        elif event is Event.ENDED:
             await self.end_utterance()
 
     async def _flush(self) -> None:

@@ -82,6 +82,13 @@ def test_a_longer_start_history_asks_for_more_speech() -> None:
     assert events([SPEECH] * 10, rule) == [(9, Event.STARTED)]
 
 
+def test_an_endless_utterance_is_cut_and_the_next_one_begins_at_once() -> None:
+    rule = EndpointRule(longest_ms=3200, start_history_ms=32)
+    happened = events([SPEECH] * 250, rule)
+    assert [event for _, event in happened] == [Event.STARTED, Event.ENDED] * 2 + [Event.STARTED]
+    assert [index for index, _ in happened] == [0, 100, 101, 201, 202]
+
+
 def test_reset_forgets_the_utterance() -> None:
     endpointer = Endpointer(EndpointRule())
     while endpointer.push(SPEECH) is not Event.STARTED:

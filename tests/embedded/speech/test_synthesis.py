@@ -131,7 +131,7 @@ def test_ssml_is_obeyed(voice: SpeechSynthesisService) -> None:
 
 def test_a_custom_dictionary_changes_the_sound(voice: SpeechSynthesisService) -> None:
     plain = voice.synthesize("I live in Reading")
-    changed = voice.synthesize("I live in Reading", custom_dictionary={"Reading": "ˈrɛdɪŋ"})
+    changed = voice.synthesize("I live in Reading", custom_dictionary={"Reading": "bəˈnɑːnəbəˈnɑːnə"})
     assert not alike(plain.audio, changed.audio)
 
 

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedded.speech.vad import WINDOW_BYTES, VoiceDetector
+from tests.embedded.speech.conftest import cut, sample
+
+
+def probabilities(pcm: bytes, size: int = 3200) -> list[float]:
+    detector = VoiceDetector()
+    return [probability for piece in cut(pcm, size) for _, probability in detector.feed(piece)]
+
+
+def test_speech_is_told_from_silence_and_noise() -> None:
+    noise = np.random.default_rng(1).normal(0, 300, 32000).astype("<i2").tobytes()
+    assert max(probabilities(bytes(32000))) < 0.1
+    assert max(probabilities(noise)) < 0.5
+    speech = probabilities(sample("question"))
+    assert sum(value > 0.5 for value in speech) > 30  # of 87 windows, a second of them before and after
+    assert max(speech[:5]) < 0.5
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 5000))
+def test_the_cut_of_the_stream_does_not_matter(size: int) -> None:
+    pcm = sample("question")[: 40 * WINDOW_BYTES]
+    assert probabilities(pcm, size) == probabilities(pcm)
+
+
+def test_streams_do_not_disturb_each_other() -> None:
+    pcm = sample("question")
+    one, other = VoiceDetector(), VoiceDetector()
+    alternately = [
+        probability
+        for piece in cut(pcm)
+        for _, probability in [*one.feed(piece), *((b"", -1.0) for _ in other.feed(bytes(len(piece))))]
+        if probability >= 0
+    ]
+    assert alternately == probabilities(pcm)
+
+
+def test_torch_is_not_needed() -> None:
+    assert "torch" not in sys.modules
