@@ -29,6 +29,8 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **extra: object,
 ) -> JSONResponse:
+    # JSON may bring half a surrogate pair, which a detail may quote and no answer can hold.
+    detail = detail.encode(errors="replace").decode()
     body = {"type": "about:blank", "title": _title(status), "status": status, "detail": detail}
     own: dict[str, str] = {}
     if status == HTTPStatus.UNAUTHORIZED:

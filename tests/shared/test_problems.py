@@ -60,6 +60,11 @@ async def generate(_: Body) -> str:
     return "done"
 
 
+@router.post("/echo")
+async def echo(body: Body) -> None:
+    raise UnknownModel(f"no model {body.prompts[0]}")
+
+
 @router.get("/number/{number}")
 async def number(number: int) -> int:
     return number
@@ -166,6 +171,12 @@ BODIES += [b'{"prompts":[],"\\ud800":1}', b"[" * 100_000, b'{"prompts":' * 5_000
 async def test_whatever_the_body_is_the_answer_is_a_document(client: httpx.AsyncClient, body: bytes) -> None:
     answer = await client.post("/generate", content=body, headers={"content-type": "application/json"})
     assert document(answer, 400)["code"] == "bad_request"
+
+
+async def test_what_an_error_quotes_may_be_half_a_surrogate_pair(client: httpx.AsyncClient) -> None:
+    json = {"content-type": "application/json"}
+    answer = await client.post("/echo", content=b'{"prompts": ["a\\ud800b"]}', headers=json)
+    assert document(answer, 404)["detail"] == "no model a?b"
 
 
 async def test_a_path_that_is_not_there(client: httpx.AsyncClient) -> None:
