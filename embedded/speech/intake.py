@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -206,6 +207,7 @@ def read_recording(data: bytes, encoding: int, rate: int, channels: int) -> byte
     return intake.feed(data) + intake.finish()
 
 
-def to_pcm16(samples: NDArray[np.float32]) -> bytes:
+def to_pcm16(samples: NDArray[Any]) -> bytes:
+    """Floats from -1 to 1."""
     pcm: NDArray[np.int16] = (np.clip(samples, -1.0, 1.0) * 32767.0).round().astype("<i2")
     return pcm.tobytes()

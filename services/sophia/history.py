@@ -16,7 +16,10 @@ class Message:
 
 @dataclass
 class History:
-    """Bounded by characters: the oldest exchange goes first, the newest user message always stays."""
+    """Bounded by characters: the oldest goes first, the newest always stays.
+
+    A conversation never goes on from an answer whose question is gone.
+    """
 
     max_chars: int
     messages: list[Message] = field(default_factory=list)
@@ -30,13 +33,11 @@ class History:
 
     def _add(self, role: str, text: str) -> None:
         self.messages.append(Message(role, text))
-        while (
-            len(self.messages) > 1 and sum(len(message.content) for message in self.messages) > self.max_chars
-        ):
+        while len(self.messages) > 1 and (self._too_long() or self.messages[0].role == "assistant"):
             del self.messages[0]
-            # A conversation never opens with an answer whose question is gone.
-            while len(self.messages) > 1 and self.messages[0].role == "assistant":
-                del self.messages[0]
+
+    def _too_long(self) -> bool:
+        return sum(len(message.content) for message in self.messages) > self.max_chars
 
 
 class HistoryStore:
