@@ -22,6 +22,8 @@ SEED, SENTENCES = 7, 300_000
 ORDER = 3
 KEEP_TRIGRAMS_FROM = 2  # counts; those heard once fill the file and teach little
 KEEP_WORDS_FROM = 5  # rarer ones are made up to be spelt
+BACKCHANNELS = ("mhm", "mhm mhm", "hmm", "uh-huh", "um", "uh", "ah", "oh")
+BACKCHANNEL_SHARE = 0.02  # of all utterances: listeners murmur, and it should not read as words
 NEVER = -99.0  # ARPA's log10 of zero
 
 PRONUNCIATIONS = {
@@ -29,15 +31,17 @@ PRONUNCIATIONS = {
     "bratislava": "B R AA T IH S L AA V AH",
     "dodoma": "D OW D OW M AH",
     "gpu": "JH IY P IY Y UW",
+    "hmm": "HH AH M",
     "kathmandu": "K AE T M AE N D UW",
     "kyiv": "K IY V",
+    "mhm": "M HH M",
     "rabat": "R AH B AA T",
     "tallinn": "T AA L IH N",
     "ulan": "UW L AA N",
     "valletta": "V AH L EH T AH",
     "voxloop": "V AA K S L UW P",
 }
-"""What the general dictionary lacks."""
+"""What the general dictionary lacks, beside what it has."""
 VOICELESS, SIBILANT = {"P", "T", "K", "F", "TH"}, {"S", "Z", "SH", "ZH", "CH", "JH"}
 
 Gram = tuple[str, ...]
@@ -126,6 +130,7 @@ def _ending(last: str) -> str:
 
 def main() -> None:
     sentences = spoken_sentences(SEED, SENTENCES)
+    sentences += BACKCHANNELS * round(BACKCHANNEL_SHARE * SENTENCES / len(BACKCHANNELS))
     heard = Counter(word for sentence in sentences for word in sentence.split())
     known = dictionary({word for word, count in heard.items() if count >= KEEP_WORDS_FROM})
     usable = [sentence for sentence in sentences if all(word in known for word in sentence.split())]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,13 +8,16 @@ from pathlib import Path
 from threading import Event
 
 import grpc
+import grpc.aio
 import numpy as np
 import pytest
 import soundfile
 from riva.client import ASRService, Auth, EndpointingConfig, RecognitionConfig
 from riva.client.proto import riva_asr_pb2 as pb
+from riva.client.proto.riva_asr_pb2_grpc import RivaSpeechRecognitionStub
 
 from shared.audio import duration_s, read_wav
+from shared.channels import Endpoint, open_channel
 from tests.embedded.speech.conftest import SAMPLES, SILENCE, Recogniser, cut, said, sample
 from tests.fixtures.speech import RivaServer
 
@@ -199,6 +203,23 @@ def test_four_streams_at_once_do_not_mix(recogniser: Recogniser) -> None:
     with ThreadPoolExecutor(len(names)) as threads:
         heard = list(threads.map(lambda name: recogniser.stream_pcm(sample(name)), names))
     assert [stream.texts for stream in heard] == [[said(name)] for name in names]
+
+
+async def test_many_quiet_streams_need_no_worker(riva: RivaServer) -> None:
+    endpoint = Endpoint("riva", riva.uri, use_tls=True, ca=riva.ca)
+    asked = pb.StreamingRecognitionConfig(config=PCM_CONFIG)
+    async with open_channel(endpoint) as channel, asyncio.timeout(DEADLINE_S):
+        stub = RivaSpeechRecognitionStub(channel)
+        calls = [stub.StreamingRecognize() for _ in range(20)]
+        for call in calls:
+            await call.write(pb.StreamingRecognizeRequest(streaming_config=asked))
+            await call.write(pb.StreamingRecognizeRequest(audio_content=SILENCE))
+        await calls[7].write(pb.StreamingRecognizeRequest(audio_content=sample("question") + SILENCE))
+        final = await calls[7].read()
+        assert final.results[0].alternatives[0].transcript.strip() == said("question")
+        for call in calls:
+            await call.done_writing()
+            assert await call.read() is grpc.aio.EOF
 
 
 def test_the_same_sound_gives_the_same_result_whatever_came_before(recogniser: Recogniser) -> None:
