@@ -20,7 +20,7 @@ settings.load_profile("voxloop")
 
 ROOT = Path(__file__).resolve().parent.parent
 MATERIAL = ROOT.parent / "shared"
-"""Real clips and captures that lie beside the checkout on the founders' machines; not in the project."""
+"""Real clips and captures that may lie beside a checkout; they are not in the project."""
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def run() -> Report:
 async def _run() -> Report:
     clips, sentences, notes = _clips(), _sentences(), list[str]()
     if not clips:
-        notes.append("wer_clips: the real clips lie beside the founders' checkouts only")
+        notes.append("wer_clips: the real clips lie beside a checkout, in ../shared, and here they do not")
     if not sentences:
         notes.append("wer_domain: needs the program flite")
     async with _server() as (endpoint, process), channels.open_channel(endpoint) as channel:
