@@ -28,7 +28,9 @@ MAX_MESSAGE = 64 << 20  # bytes; gRPC's own default of 4 MB cuts a minute of 44.
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
-    ("grpc.keepalive_time_ms", 20_000),
+    # A server with gRPC's defaults, as Riva and Triton, takes more than one ping in 5 minutes on a quiet
+    # connection for abuse, and after some of them ends it with every stream on it (too_many_pings).
+    ("grpc.keepalive_time_ms", 310_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     # A peer that restarts is back within a second or two; gRPC's default backs off up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.channels import MAX_MESSAGE, Endpoint, explain, open_channel, peer_error, status_of
+from shared.channels import MAX_MESSAGE, OPTIONS, Endpoint, explain, open_channel, peer_error, status_of
 from shared.errors import (
     AudioError,
     InputError,
@@ -239,6 +239,11 @@ def far_away(port: int, latency_s: float) -> AbstractAsyncContextManager[int]:
 async def test_a_peer_far_away_is_given_the_time_to_connect(pki: Pki) -> None:
     async with grpc_server(pki.certificate()) as port, far_away(port, 0.6) as far:
         assert await ask(riva(far, pki))
+
+
+def test_a_quiet_stream_is_not_pinged_to_its_death() -> None:
+    """At 20 s a server with gRPC's defaults ended it after 220 s: too_many_pings. It allows one in 300 s."""
+    assert dict(OPTIONS)["grpc.keepalive_time_ms"] > 300_000
 
 
 async def test_a_peer_that_comes_back_is_found_again(pki: Pki) -> None:
