@@ -14,10 +14,11 @@ from rich.console import Console
 from services.sophia.settings import SophiaSettings
 from shared.errors import StartupError, VoxloopError
 from shared.settings import load
-from voxloop import bench, talk, up
+from voxloop import bench, model, talk, up
 from voxloop.stack import ROOT
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(model.app, name="model")
 console = Console()
 
 Reply = Annotated[Path, typer.Option(help="Where the spoken reply is written.")]

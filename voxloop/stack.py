@@ -26,10 +26,14 @@ from shared.channels import Endpoint, open_channel
 from shared.errors import PeerProtocol, PeerUnavailable
 from shared.health import probe_grpc
 from shared.settings import ServiceSettings, load
+from voxloop import model_state
 
 ROOT = Path(__file__).resolve().parent.parent
 
 Probe = Callable[[], Awaitable[None]]
+
+BROUGHT_MODEL_READY_S = 300.0
+"""How long a model that the operator brings may take to load: as long as models/nova waits for its engine."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Unit:
     """setting → (host, port), checked before anything starts."""
     addresses: Mapping[str, str]
     probe: Probe = field(repr=False)
+    ready_s: float = 60.0
+    """How long it may take to answer its probe."""
 
 
 class VoxloopSettings(BaseSettings):
@@ -80,7 +86,8 @@ def from_environment() -> Stack:
     if "NOVA_TRITON_URL" not in given:
         triton = load(TritonSettings)
         env["NOVA_TRITON_URL"] = f"{triton.host}:{triton.grpc_port}"
-        engines.append(_triton(triton, given.get("VOXLOOP_TRITON_CACHE", str(state / "triton"))))
+        model = model_state.in_use(state).path
+        engines.append(_triton(triton, given.get("VOXLOOP_TRITON_CACHE", str(state / "triton")), model))
     if "SOPHIA_RIVA_URI" not in given:
         speech = load(SpeechSettings)
         certificates = tls.ensure_certificates(Path(given.get("VOXLOOP_SPEECH_TLS", state / "tls")))
@@ -104,7 +111,8 @@ def from_environment() -> Stack:
     return Stack(tuple(engines), services, f"ws://{base}/sophia/voice", f"http://{base}/", state / "logs")
 
 
-def _triton(settings: TritonSettings, cache: str) -> Unit:
+def _triton(settings: TritonSettings, cache: str, model: Path) -> Unit:
+    brought = model != model_state.NOVA_MINI
     http = f"http://{settings.host}:{settings.http_port}"
 
     async def probe() -> None:
@@ -115,7 +123,7 @@ def _triton(settings: TritonSettings, cache: str) -> Unit:
     return Unit(
         "triton",
         "embedded.triton",
-        {"VOXLOOP_TRITON_CACHE": cache},
+        {"VOXLOOP_TRITON_CACHE": cache} | ({"VOXLOOP_MODEL": str(model)} if brought else {}),
         {
             f"VOXLOOP_TRITON_{kind}_PORT": (settings.host, port)
             for kind, port in (
@@ -126,6 +134,7 @@ def _triton(settings: TritonSettings, cache: str) -> Unit:
         },
         {"http": http, "grpc": f"{settings.host}:{settings.grpc_port}"},
         probe,
+        BROUGHT_MODEL_READY_S if brought else Unit.ready_s,
     )
 
 

@@ -21,7 +21,6 @@ from typing import Protocol
 from shared.errors import PeerError, StartupError
 from voxloop.stack import ROOT, Unit
 
-READY_DEADLINE_S = 60.0
 PROBE_EVERY_S = 0.1
 GRACE_S = 6.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
@@ -102,7 +101,7 @@ class Supervisor:
         ended = asyncio.create_task(child.process.wait())
         reason = ""
         try:
-            async with asyncio.timeout(READY_DEADLINE_S):
+            async with asyncio.timeout(child.unit.ready_s):
                 while True:
                     try:
                         await child.unit.probe()
@@ -115,7 +114,7 @@ class Supervisor:
                         raise StartupError(self._post_mortem(child.unit.name, ended.result()))
         except TimeoutError:
             raise StartupError(
-                f"{child.unit.name} is not ready after {READY_DEADLINE_S:g} s. {reason}"
+                f"{child.unit.name} is not ready after {child.unit.ready_s:g} s. {reason}"
             ) from None
         finally:
             ended.cancel()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from embedded.triton import installation, libraries
+from embedded.triton import installation, libraries, repository
 from embedded.triton.installation import Installation
 from embedded.triton.settings import TritonSettings
 from shared import process
@@ -67,5 +67,10 @@ def prepare(settings: TritonSettings) -> tuple[list[str], dict[str, str]]:
             )
     found = installation.find(settings.env)
     env = environment(found, os.environ)
+    if (given := env.get("VOXLOOP_MODEL")) and repository.MODEL in settings.models:
+        brought = Path(given).expanduser().absolute()  # the engine starts in another folder
+        served = repository.with_model(settings.repository, brought, settings.cache)
+        settings = settings.model_copy(update={"repository": served})
+        env["VOXLOOP_MODEL"] = str(brought)
     libraries.require(found.programs, env)
     return command(settings, found, installation.link_backends(found, settings.cache)), env

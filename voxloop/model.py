@@ -1,0 +1,143 @@
+"""`voxloop model`: which language model the embedded Triton serves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from shared.settings import load
+from voxloop import model_check, model_state
+from voxloop.model_catalog import DEFAULT, Alias, aliases, wish
+from voxloop.model_state import Downloaded, Models
+from voxloop.stack import VoxloopSettings
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+console = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+@app.command("list")
+def list_command(as_json: AsJson = False) -> None:
+    """Show the aliases, what is downloaded, and which model is in use."""
+    state = _state()
+    rows = _rows(aliases(), model_state.read(state))
+    used = model_state.in_use(state)
+    for row in rows:
+        row["in_use"] = row["name"] == used.name
+    if as_json:
+        typer.echo(orjson.dumps({"in_use": used.model_dump(mode="json"), "models": rows}).decode())
+        return
+    table = Table("", "name", Column("repository", overflow="fold"), "revision", "size", "licence", "here")
+    table.box, table.pad_edge = None, False
+    for row in rows:
+        size = f"{row['size_mb']} MB" if row["downloaded"] else f"~{row['size_mb']} MB"
+        revision = str(row["revision"] or "newest")[:10]
+        here = "yes" if row["downloaded"] else ""
+        mark = "*" if row["in_use"] else ""
+        table.add_row(
+            mark, str(row["name"]), str(row["repo"] or ""), revision, size, str(row["licence"]), here
+        )
+    console.print(table)
+    console.print(f"in use: {used.name} ({used.path})", highlight=False, soft_wrap=True)
+
+
+def _rows(known: dict[str, Alias], models: Models) -> list[dict[str, object]]:
+    names = dict.fromkeys((DEFAULT, *known, *models.downloaded))
+    return [_row(name, known.get(name), models.downloaded.get(name)) for name in names]
+
+
+def _row(name: str, alias: Alias | None, have: Downloaded | None) -> dict[str, object]:
+    if alias is None and have is None:
+        size = round(model_state.NOVA_MINI.stat().st_size / 1e6)
+        row: dict[str, object] = {
+            "repo": None,
+            "revision": "built in",
+            "size_mb": size,
+            "licence": "Apache-2.0",
+        }
+        return {"name": name, **row, "downloaded": True, "path": str(model_state.NOVA_MINI)}
+    return {
+        "name": name,
+        "repo": have.repo if have else alias and alias.repo,
+        "revision": have.revision if have else alias and alias.revision,
+        "size_mb": max(1, round(have.size / 1e6)) if have else alias and alias.size_mb,
+        "licence": alias.licence if alias else "see its card",
+        "downloaded": bool(have and have.path.exists()),
+        "path": str(have.path) if have else None,
+    }
+
+
+@app.command("pull")
+def pull_command(
+    model: Annotated[str, typer.Argument(help="An alias, or OWNER/NAME; either with @REVISION.")],
+    file: Annotated[
+        list[str] | None, typer.Option(help="Pattern of the files wanted; may be repeated.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    endpoint: Annotated[
+        str | None, typer.Option(envvar="HF_ENDPOINT", help="Another hub, or a mirror.")
+    ] = None,
+) -> None:
+    """Download a model, checked and pinned to a commit. An interrupted download goes on where it was."""
+    from voxloop import model_pull  # noqa: PLC0415 - a quarter of a second that no other command needs
+
+    wanted = wish(model, tuple(file or ()), aliases())
+    have = model_pull.pull(wanted, _state(), endpoint, console, ask=not yes)
+    console.print(f"checked and pinned: {have.path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"`voxloop model check {wanted.name}` tries it, `voxloop model use {wanted.name}` has it served."
+    )
+
+
+@app.command("use")
+def use_command(
+    model: Annotated[str, typer.Argument(help=f"A name of `list`, a path, or {DEFAULT} for nova-mini.")],
+) -> None:
+    """Have `voxloop up` serve this model from its next start."""
+    found = model_state.choose(_state(), model, tuple(aliases()))
+    console.print(f"in use from the next `voxloop up`: {found.path}", highlight=False, soft_wrap=True)
+    if not found.chat_template:
+        console.print("It brings no chat template: conversations reach it as a plain script.")
+    if given := os.environ.get("VOXLOOP_MODEL"):
+        console.print(f"But VOXLOOP_MODEL is set and wins: {given}", highlight=False, soft_wrap=True)
+
+
+@app.command("check")
+def check_command(
+    model: Annotated[str, typer.Argument(help="A name of `list`, or a path; without, what is in use.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Load a model in a Triton of its own, ask it a question, and show how it did."""
+    state = _state()
+    path = model_state.in_use(state).path
+    if model:
+        path = model_state.locate(model, model_state.read(state), tuple(aliases()))
+    verdict = asyncio.run(model_check.check(path))
+    if as_json:
+        typer.echo(orjson.dumps(verdict.as_json()).decode())
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in (
+        ("model", verdict.model),
+        ("chat template", "its own" if verdict.chat_template else "none: a plain script"),
+        ("question", verdict.question),
+        ("answer", verdict.answer),
+        ("loaded in", f"{verdict.load_s} s"),
+        ("first token", f"{verdict.first_token_ms} ms"),
+        ("speed", f"{verdict.tokens_per_s} tokens/s ({verdict.tokens} tokens, one answer alone)"),
+        ("memory", f"{verdict.memory_mb} MB"),
+    ):
+        table.add_row(name, value)
+    console.print(table, highlight=False)
+
+
+def _state() -> Path:
+    return load(VoxloopSettings).state.absolute()
