@@ -69,17 +69,17 @@ class Trigrams:
         table = self.probabilities[order]
         for history, grams in followers.items():
             heard, kinds = sum(counts[gram] for gram in grams), len(grams)
-            shorter = {gram: self._probability(gram[1:]) for gram in grams}
+            shorter = {gram: self.probability(gram[1:]) for gram in grams}
             for gram in grams:
                 table[gram] = (counts[gram] + kinds * shorter[gram]) / (heard + kinds)
             left = 1 - sum(table[gram] for gram in grams)
             self.weights[order - 1][history] = max(left, 1e-9) / max(1 - sum(shorter.values()), 1e-9)
 
-    def _probability(self, gram: Gram) -> float:
+    def probability(self, gram: Gram) -> float:
         found = self.probabilities[len(gram) - 1].get(gram)
         if found is not None:
             return found
-        return self.weights[len(gram) - 2].get(gram[:-1], 1.0) * self._probability(gram[1:])
+        return self.weights[len(gram) - 2].get(gram[:-1], 1.0) * self.probability(gram[1:])
 
     def arpa(self) -> Iterator[str]:
         starts = {("<s>",): 0.0}

@@ -32,7 +32,7 @@ class EndpointRule:
     stop_history_ms: int = 400
     stop_threshold: float = 0.95
     pause_ms: int = PAUSE_MS
-    longest_ms: int = 30_000
+    longest_ms: int = 20_000
     """An utterance ends there in any case; the next voiced sound begins another one."""
 
 

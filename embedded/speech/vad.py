@@ -55,11 +55,6 @@ class VoiceDetector:
             window = data[start : start + WINDOW_BYTES]
             yield window, self._probability(window)
 
-    def rest(self) -> bytes:
-        """What does not fill a window any more, at the end of a stream."""
-        rest, self._pending = self._pending, b""
-        return rest
-
     def _probability(self, window: bytes) -> float:
         samples = np.frombuffer(window, "<i2").astype(np.float32) / 32768.0
         framed = np.concatenate([self._context, samples])

@@ -72,9 +72,7 @@ class Worker:
         match frame.kind:
             case Kind.AUDIO:
                 self._recogniser.feed(frame.body)
-                # When more waits already, we are behind: the next partial says the same and more.
-                if self._interim and not self._inbox.arrived(Kind.AUDIO, Kind.CLOSE, Kind.DROP):
-                    self._send_result(Kind.PARTIAL, self._recogniser.partial())
+                self._report()
             case Kind.PAUSE if not self._inbox.arrived(Kind.RESUME, Kind.DROP):
                 self._guess = self._recogniser.final()
                 self._send_result(Kind.GUESS, self._guess)
@@ -88,6 +86,12 @@ class Worker:
                 self._end()
             case _:
                 pass
+
+    def _report(self) -> None:
+        """A partial, unless more sound waits already, and the next one will say the same and more, or
+        a guess stands, which is better than any."""
+        if self._interim and not self._guess and not self._inbox.arrived(Kind.AUDIO, Kind.CLOSE, Kind.DROP):
+            self._send_result(Kind.PARTIAL, self._recogniser.partial())
 
     def _end(self) -> None:
         self._recogniser.drop()
