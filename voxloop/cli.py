@@ -23,6 +23,7 @@ console = Console()
 
 Reply = Annotated[Path, typer.Option(help="Where the spoken reply is written.")]
 Frames = Annotated[Path, typer.Option(help="Where the face frames are written, as JSON lines.")]
+Plot = Annotated[Path | None, typer.Option(help="A picture to write, where the benchmark has one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -84,12 +85,13 @@ async def _run(once: bool, question: Path, reply: Path, frames: Path) -> None:
 class Benchmark(StrEnum):
     ALL = "all"
     SPEECH = "speech"
+    NOVA = "nova"
 
 
 @app.command("bench")
-def bench_command(which: Benchmark, as_json: AsJson = False) -> None:
+def bench_command(which: Benchmark, as_json: AsJson = False, plot: Plot = None) -> None:
     """Measure, on the embedded engines of this machine."""
-    for report in bench.run(which):
+    for report in bench.run(which, plot):
         if as_json:
             typer.echo(report.json())
         else:
