@@ -13,6 +13,8 @@ pytest_plugins = [
     "tests.fixtures.triton",
     "tests.fixtures.nova",  # after triton, on which it builds
     "tests.fixtures.stack",
+    "tests.fixtures.hub",
+    "tests.fixtures.brought",
 ]
 
 settings.register_profile("voxloop", deadline=None)  # a slow machine is no failure
