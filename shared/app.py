@@ -13,6 +13,7 @@ import grpc.aio
 import uvicorn
 import uvloop
 from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shared import channels, metrics, problems, process
@@ -33,7 +34,8 @@ S = TypeVar("S", bound=ServiceSettings)
 def create_app(
     title: str, settings: ServiceSettings, check: Health, routers: Iterable[APIRouter], lifespan: Lifespan
 ) -> FastAPI:
-    app = FastAPI(title=f"Voxloop {title}", version="0.1.0", lifespan=lifespan)
+    # /docs brings its scripts along: FastAPI's own page would fetch them from another host.
+    app = FastAPIOffline(title=f"Voxloop {title}", version="0.1.0", lifespan=lifespan, redoc_url=None)
     problems.install(app)
     for router in (check.router(), metrics.router, *routers):
         app.include_router(router)

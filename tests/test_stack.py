@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 
 import httpx
@@ -186,3 +187,12 @@ async def test_german_is_spoken_and_its_recognition_refused_in_rivas_words(stack
         error = await client.until("error")
     assert "Unavailable model requested" in error["message"]
     assert "language_code=de-DE" in error["message"]
+
+
+@pytest.mark.parametrize("service", ["nova", "sophia", "aurora"])
+def test_the_documentation_page_needs_no_other_host(stack: RunningStack, service: str) -> None:
+    page = httpx.get(stack.http(service) + "/docs", trust_env=False).text
+    assert "://" not in page
+    script = re.search(r'src="([^"]+)"', page)
+    assert script is not None
+    assert httpx.get(stack.http(service) + script[1], trust_env=False).status_code == 200
