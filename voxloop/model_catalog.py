@@ -17,7 +17,7 @@ DEFAULT = "default"
 """The name of nova-mini, which comes with the product."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+_REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 class Alias(BaseModel):
