@@ -27,7 +27,8 @@ from shared.errors import InputError, VoxloopError
 router = APIRouter(tags=["nova"])
 
 
-def the_nova(request: Request) -> Nova:
+async def the_nova(request: Request) -> Nova:
+    """Not plain `def`: FastAPI would send each request through a thread for it."""
     nova: Nova = request.app.state.nova
     return nova
 

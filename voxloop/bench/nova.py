@@ -46,7 +46,7 @@ class Plan:
 
     concurrency: tuple[int, ...] = (1, 8, 32, 64)
     rounds: int = 5
-    answers: int = 256
+    answers: int = 128
     """Of a round; at least two for each client."""
     alone: int = 150
     """Streams one at a time, on each side."""

@@ -39,8 +39,10 @@ QUESTIONS = (
 
 MAX_TOKENS = 32
 DEADLINE_S = 120.0
+KEEP_S = 2.0
+"""A connection that was idle for longer is not used again: a server closes it after five."""
 
-_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+_Idle = tuple[float, asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class NovaRest:
     def __init__(self, address: str) -> None:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
-        self._idle: list[_Connection] = []
+        self._idle: list[_Idle] = []
 
     async def whole(self, question: str) -> str:
         return (await self.batch([question]))[0]
@@ -178,19 +180,14 @@ class NovaRest:
             return int(head.split(b" ", 2)[1]), await reader.readexactly(int(length[1]))
 
     async def close(self) -> None:
-        for _, writer in self._idle:
+        for _, _, writer in self._idle:
             writer.close()
             await writer.wait_closed()
 
     @asynccontextmanager
     async def _asked(self, questions: Sequence[str], *, stream: bool) -> AsyncIterator[asyncio.StreamReader]:
         """A connection on which the answer will come; it must be read to its end."""
-        try:
-            reader, writer = (
-                self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
-            )
-        except OSError as error:
-            raise PeerProtocol("nova", f"no connection ({error.strerror})") from None
+        reader, writer = await self._connection()
         body = orjson.dumps(
             {"prompt": list(questions), "max_tokens": MAX_TOKENS, "temperature": 0.0, "stream": stream}
         )
@@ -206,7 +203,18 @@ class NovaRest:
         except BaseException:
             writer.close()
             raise
-        self._idle.append((reader, writer))
+        self._idle.append((time.monotonic(), reader, writer))
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._idle:
+            since, reader, writer = self._idle.pop()
+            if time.monotonic() - since < KEEP_S:
+                return reader, writer
+            writer.close()
+        try:
+            return await asyncio.open_connection(self._host, self._port)
+        except OSError as error:
+            raise PeerProtocol("nova", f"no connection ({error.strerror})") from None
 
 
 @dataclass(frozen=True)
