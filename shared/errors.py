@@ -22,7 +22,7 @@ request may succeed later. No message holds a secret, a transcript or audio.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar, cast
 
 
 class VoxloopError(Exception):
@@ -108,3 +108,14 @@ class PeerRefused(PeerError):
 
 class PeerProtocol(PeerError):
     code = "peer_protocol"
+
+
+E = TypeVar("E", bound=VoxloopError)
+
+
+def first_of(group: BaseExceptionGroup[E]) -> E:
+    """The first error of what ends a TaskGroup; `except*` has chosen by its type what is in it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return cast(E, error)

@@ -50,7 +50,7 @@ class Answers:
             async with asyncio.timeout(self._first_token_deadline_s):
                 response = await call.read()
             while isinstance(response, nova_pb2.GenerateResponse):  # and not the end of the stream
-                if response.WhichOneof("part") == "text":
+                if response.text:
                     yield response.text
                 response = await call.read()
         except grpc.aio.AioRpcError as error:

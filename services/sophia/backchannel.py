@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _ENGLISH = [
     "mhm",
     "mm",
@@ -25,6 +27,6 @@ _WORDS = {"en": frozenset(_ENGLISH), "de": frozenset(_GERMAN)}
 
 
 def is_backchannel(text: str, language: str) -> bool:
-    words = text.lower().replace(",", " ").replace(".", " ").split()
-    known = _WORDS.get(language.split("-", maxsplit=1)[0], _WORDS["en"])
+    words = re.findall(r"[\w-]+", text.lower())
+    known = _WORDS.get(language.split("-", maxsplit=1)[0].lower(), _WORDS["en"])
     return bool(words) and all(word in known for word in words)

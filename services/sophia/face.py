@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from math import isfinite
 
 import grpc.aio
 
 from services.sophia.events import Animation, AnimationHeader
 from services.sophia.playback import SpokenWord
 from shared.channels import Endpoint, explain, open_channel
-from shared.errors import Overloaded
+from shared.errors import Overloaded, PeerProtocol
 from shared.health import probe_grpc
 from shared.verdict import Verdict
 from shared.wire.aurora.v1 import aurora_pb2 as wire
@@ -75,13 +76,20 @@ class FaceStream:
         call = self._stub.Animate(metadata=self._endpoint.metadata)
         verdict = Verdict(call)
         writer = asyncio.create_task(self._write(call))
+        names: tuple[str, ...] = ()
         try:
             async for response in call:
                 part = response.WhichOneof("part")
                 if part == "header":
-                    yield AnimationHeader(self._turn, tuple(response.header.names), response.header.fps)
+                    names = tuple(response.header.names)
+                    yield AnimationHeader(self._turn, names, response.header.fps)
                 elif part == "frame":
-                    yield Animation(self._turn, response.frame.t_ms, tuple(response.frame.weights))
+                    weights = tuple(response.frame.weights)
+                    if len(weights) != len(names) or not all(map(isfinite, (response.frame.t_ms, *weights))):
+                        raise PeerProtocol(
+                            "aurora", f"a frame is not one finite weight for each of {len(names)}"
+                        )
+                    yield Animation(self._turn, response.frame.t_ms, weights)
         except grpc.aio.AioRpcError as error:
             raise await explain(self._endpoint, await verdict.of(error)) from None
         finally:

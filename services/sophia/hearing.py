@@ -1,7 +1,8 @@
 """One session's ear: a recognition stream that outlives Riva's restarts.
 
 The audio of an utterance that has no final yet is kept, so a new stream hears it from its
-beginning. Audio is never waited for: when Riva is slower than real time, the oldest is dropped and counted.
+beginning; what has its final is never heard again. Audio is never waited for: when Riva is slower
+than real time, the oldest is dropped and counted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from services.sophia.events import Word
 from services.sophia.metrics import AUDIO_DROPPED
 from services.sophia.riva import Listening, RecognizeCall, Riva
 from shared.audio import duration_s
-from shared.errors import PeerError, PeerRefused, PeerTimeout
+from shared.errors import PeerError, PeerRefused, PeerTimeout, first_of
 from shared.verdict import Verdict
 
 PRE_ROLL_S = 0.6
@@ -47,11 +48,13 @@ class Backlog:
         self._kept_s = 0.0
         self._unsent: deque[bytes] = deque()
         self._unsent_s = 0.0
+        self._fed_s = 0.0
         self._filled = asyncio.Event()
         self.in_speech = False
 
     def feed(self, pcm: bytes) -> None:
         length = duration_s(pcm)
+        self._fed_s += length
         self._kept.append(pcm)
         self._kept_s += length
         while self._kept_s > (MAX_BACKLOG_S if self.in_speech else PRE_ROLL_S) and len(self._kept) > 1:
@@ -66,18 +69,23 @@ class Backlog:
 
     async def take(self) -> bytes:
         """All that waits, in one piece."""
-        while not self._unsent:
-            self._filled.clear()
-            await self._filled.wait()
+        await self.until_filled()
         pcm = self._unsent.popleft() if len(self._unsent) == 1 else b"".join(self._unsent)
         self._unsent.clear()
         self._unsent_s = 0.0
         return pcm
 
-    def rewind(self) -> None:
-        """What a new stream has to hear: the kept audio holds the unsent as its newest part."""
-        self._unsent = deque(self._kept)
-        self._unsent_s = self._kept_s
+    def forget_sent(self) -> None:
+        """What was sent has its final."""
+        self._kept, self._kept_s = self._unsent.copy(), self._unsent_s
+
+    def rewind(self) -> float:
+        """Begin again with all that a new stream has to hear, of which the unsent is the newest part.
+
+        Returns where in the session's audio that begins, in ms.
+        """
+        self._unsent, self._unsent_s = self._kept.copy(), self._kept_s
+        return (self._fed_s - self._kept_s) * 1e3
 
     async def until_filled(self) -> None:
         while not self._unsent:
@@ -99,6 +107,10 @@ class Hearing:
         self._on_fault = on_fault
         self._backlog = Backlog()
         self._deaf = False
+        self._stream_began_ms = 0.0  # in the session's audio
+        self._heard_any = False  # on the present stream
+        self._told = False
+        self._backoff_s = FIRST_BACKOFF_S
 
     def feed(self, pcm: bytes, *, in_speech: bool) -> None:
         """PCM16 mono at 16 kHz; `in_speech` while an utterance is under way."""
@@ -108,47 +120,53 @@ class Hearing:
 
     async def run(self) -> None:
         """Recognise until cancelled. A fault is told once, then tried again until Riva is back."""
-        backoff_s = FIRST_BACKOFF_S
-        told = False
         while True:
             await self._backlog.until_filled()
             try:
-                if await self._listen():
-                    backoff_s, told = FIRST_BACKOFF_S, False
+                await self._listen()
             except PeerError as error:
-                if not told:
+                if not self._told:
                     self._on_fault(error)
-                told = True
-                if isinstance(error, PeerRefused):
+                self._told = True
+                if isinstance(error, PeerRefused) and not self._heard_any:
                     self._deaf = True  # asking again would be refused again
                     return
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
-            self._backlog.rewind()
+            # Also after an end in peace: Riva may end each stream as soon as it is opened.
+            await asyncio.sleep(self._backoff_s)
+            self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
+            self._stream_began_ms = self._backlog.rewind()
 
-    async def _listen(self) -> bool:
-        """One recognition stream to its end; whether it recognised anything."""
+    async def _listen(self) -> None:
+        """One recognition stream to its end. Raises PeerError."""
         call = self._riva.recognize()
         verdict = Verdict(call)
-        writer = asyncio.create_task(self._write(call))
-        heard_any = False
+        self._heard_any = False
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(self._write(call))
+                await self._read(call, verdict)
+                writer.cancel()
+        except* PeerError as group:
+            raise first_of(group) from None
+        finally:
+            call.cancel()
+
+    async def _read(self, call: RecognizeCall, verdict: Verdict) -> None:
         try:
             async for response in call:
                 for result in response.results:
                     if result.alternatives:
-                        heard_any = True
-                        self._on_heard(_heard(result))
-            if writer.done() and not writer.cancelled() and (error := writer.exception()) is not None:
-                raise error
+                        self._take(result)
         except grpc.aio.AioRpcError as error:
             told = await verdict.of(error)
             if told.code() is not grpc.StatusCode.OK:  # Riva may also end a stream in peace
                 raise await self._riva.fault(told) from None
-        finally:
-            call.cancel()
-            writer.cancel()
-            await asyncio.wait([writer])
-        return heard_any
+
+    def _take(self, result: asr.StreamingRecognitionResult) -> None:
+        self._heard_any, self._told, self._backoff_s = True, False, FIRST_BACKOFF_S
+        if result.is_final:
+            self._backlog.forget_sent()
+        self._on_heard(_heard(result, round(self._stream_began_ms)))
 
     async def _write(self, call: RecognizeCall) -> None:
         try:
@@ -161,12 +179,14 @@ class Hearing:
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # the reading side has the same error, with its reason
         except TimeoutError:
-            call.cancel()
             raise PeerTimeout("riva", f"took no audio for {WRITE_DEADLINE_S:g} s") from None
 
 
-def _heard(result: asr.StreamingRecognitionResult) -> Heard:
+def _heard(result: asr.StreamingRecognitionResult, began_ms: int) -> Heard:
     best = result.alternatives[0]
-    words = tuple(Word(word.word, word.start_time, word.end_time, word.confidence) for word in best.words)
+    words = tuple(
+        Word(word.word, began_ms + max(0, word.start_time), began_ms + max(0, word.end_time), word.confidence)
+        for word in best.words
+    )
     confidence = best.confidence if result.is_final else result.stability
     return Heard(best.transcript.strip(), result.is_final, confidence, words)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from services.sophia.events import Animation, Event
+from services.sophia.events import Animation, Event, ReplyStarted
 from services.sophia.metrics import FRAMES_DROPPED
 from shared.errors import Overloaded
 
@@ -23,7 +23,7 @@ class Outbox:
         self._frames = 0
         self._filled = asyncio.Event()
         self._drained = asyncio.Event()
-        self._lost = False
+        self._closed = ""
 
     def put(self, event: Event) -> None:
         """Queue `event`. A client that has not read for far too long is given up: see `get`."""
@@ -32,24 +32,33 @@ class Outbox:
                 self._drop_oldest_frame()
             self._frames += 1
         elif len(self._events) - self._frames >= MAX_EVENTS:
-            self._lost = True
+            self.close("the client does not read")
             return
         self._events.append(event)
         self._filled.set()
 
+    def close(self, reason: str) -> None:
+        """Send nothing any more."""
+        self._closed = reason
+        self._filled.set()
+
     def drop_turn(self, turn: int) -> None:
-        """Forget all that waits of a turn; called when it is interrupted."""
-        kept = [event for event in self._events if getattr(event, "turn", None) != turn]
+        """Forget all that waits of a turn that has ended, but for its beginning: every turn has both."""
+        kept = [
+            event
+            for event in self._events
+            if isinstance(event, ReplyStarted) or getattr(event, "turn", None) != turn
+        ]
         self._events = deque(kept)
         self._frames = sum(isinstance(event, Animation) for event in kept)
 
     async def get(self) -> Event:
-        """The next event; raises Overloaded when the client was given up."""
-        if self._lost:
-            raise Overloaded("the client does not read what it is sent")
-        while not self._events:
+        """The next event; raises Overloaded, with the reason, once closed."""
+        while not self._events and not self._closed:
             self._filled.clear()
             await self._filled.wait()
+        if self._closed:
+            raise Overloaded(self._closed)
         event = self._events.popleft()
         if isinstance(event, Animation):
             self._frames -= 1

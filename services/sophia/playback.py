@@ -80,6 +80,10 @@ class MediaClock:
             pass
 
 
+CHARACTER_MS = 65
+"""How long a letter lasts in speech, about; only for a clause whose length is not known yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpokenWord:
     """A word of a clause and when its sound plays, ms from the start of the clause's audio."""
@@ -97,11 +101,13 @@ class Clause:
     start_ms: float
     duration_ms: float = 0.0
     words: tuple[SpokenWord, ...] = ()
+    complete: bool = False
+    """Whether all of its audio has come."""
 
     def heard(self, played_ms: float) -> str:
         """The part of the text whose sound was played, cut behind a whole word."""
         into = played_ms - self.start_ms
-        if into >= self.duration_ms > 0:
+        if self.complete and into >= self.duration_ms > 0:
             return self.text
         if not self.words:
             return self._estimated(into)
@@ -117,7 +123,10 @@ class Clause:
         """Without word times: characters in proportion to time, back to a whole word."""
         if self.duration_ms <= 0 or into <= 0:
             return ""
-        cut = self.text[: int(len(self.text) * into / self.duration_ms)]
+        whole_ms = self.duration_ms
+        if not self.complete:
+            whole_ms = max(whole_ms, len(self.text) * CHARACTER_MS)
+        cut = self.text[: int(len(self.text) * into / whole_ms)]
         return cut.rsplit(" ", 1)[0] if " " in cut else ""
 
 

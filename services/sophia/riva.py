@@ -132,4 +132,6 @@ class Riva:
 
 
 def _spoken_words(meta: tts.SynthesizeSpeechResponseMetadata) -> tuple[SpokenWord, ...]:
+    if not any(word.end_time > 0 for word in meta.words):
+        return ()  # a voice that names its words but not their times
     return tuple(SpokenWord(word.word, word.start_time, word.end_time) for word in meta.words)

@@ -18,12 +18,13 @@ _ABBREVIATIONS = frozenset(
 )
 _END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s)|\n+|[!?…]+[\"'”’»)\]]*$|(?<=[^\W\d_]{3})\.$")
 _PAUSE = re.compile(r"[,;:](?=\s)|\s[–—](?=\s)")
+_LIST_NUMBER = re.compile(r"(^|\n)\s*\d+\.$")
 _LAST_WORD = re.compile(r"([^\W\d_]+)\.$")
 _MARKDOWN = (
     (re.compile(r"```.*?(```|$)", re.DOTALL), " "),
     (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),
     (re.compile(r"^\s{0,3}(#{1,6}|[-*+]|\d+\.|>)\s+", re.MULTILINE), ""),
-    (re.compile(r"[*_`~]{1,3}(?=\S)|(?<=\S)[*_`~]{1,3}"), ""),
+    (re.compile(r"(?<!\w)[*_`~]{1,3}(?=\S)|(?<=\S)[*_`~]{1,3}(?!\w)"), ""),
 )
 
 
@@ -32,6 +33,11 @@ def speakable(text: str) -> str:
     for pattern, replacement in _MARKDOWN:
         text = pattern.sub(replacement, text)
     return " ".join(text.split())
+
+
+def _sounds(clause: str) -> bool:
+    """Whether there is anything to speak: of dots or a smiley, the TTS makes nothing, or an error."""
+    return any(character.isalnum() for character in clause)
 
 
 class Clauses:
@@ -47,7 +53,7 @@ class Clauses:
         while (end := self._boundary()) is not None:
             clause = speakable(self._text[:end])
             self._text = self._text[end:]
-            if clause:
+            if _sounds(clause):
                 self._first = False
                 ready.append(clause)
         return ready
@@ -57,16 +63,21 @@ class Clauses:
         ready = self.feed("\n")
         rest = speakable(self._text)
         self._text = ""
-        return [*ready, rest] if rest else ready
+        return [*ready, rest] if _sounds(rest) else ready
 
     def _boundary(self) -> int | None:
-        ends = (match.end() for match in _END.finditer(self._text))
+        # What is longer is cut in any case: looking further would cost, and bring nothing.
+        text = self._text[: MAX_CHARS + 1]
+        ends = (match.end() for match in _END.finditer(text))
         end = next((end for end in ends if not self._is_abbreviation(end)), None)
-        if self._first and (pause := _PAUSE.search(self._text, MIN_FIRST_CHARS)):
+        if self._first and (pause := _PAUSE.search(text, MIN_FIRST_CHARS)):
             end = pause.end() if end is None else min(end, pause.end())
         return self._capped(end)
 
     def _is_abbreviation(self, end: int) -> bool:
+        """Or the number of a list's item: a dot that ends nothing."""
+        if _LIST_NUMBER.search(self._text[:end]):
+            return True
         word = _LAST_WORD.search(self._text[:end])
         return word is not None and (len(word[1]) == 1 or word[1].lower() in _ABBREVIATIONS)
 

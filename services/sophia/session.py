@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import uuid
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from services.sophia.events import (
     Interrupted,
     ReplyPaused,
     ReplyResumed,
+    ReplyStarted,
     SpeechStarted,
     SpeechStopped,
     TranscriptFinal,
@@ -78,13 +80,15 @@ class Session:
         self._turn = 0
         self._reply: Reply | None = None
         self._reply_task: asyncio.Task[None] | None = None
-        self._resume_timer: asyncio.TimerHandle | None = None
+        self._decision: asyncio.TimerHandle | None = None
+        self._hold_until = math.inf  # of a paused reply, on the loop's clock
         self._awaiting_final = False
         tasks.create_task(self._hearing.run())
 
     def close(self) -> None:
         """The client is gone: of a reply under way, the history keeps what was heard."""
         self._interrupt("disconnected")
+        self._cancel_decision()
 
     # What the client does
 
@@ -95,7 +99,7 @@ class Session:
             return
         for began in self._vad.feed(pcm):
             self._on_speech_started() if began else self._on_speech_stopped()
-        if self._paused and self._vad.speaking and self._vad.speech_ms >= self._settings.interrupt_after_ms:
+        if self._paused and self._vad.voiced_ms >= self._settings.interrupt_after_ms:
             self._interrupt("long speech")
         self._hearing.feed(pcm, in_speech=self._vad.speaking or self._awaiting_final)
 
@@ -117,17 +121,35 @@ class Session:
 
     def _on_speech_started(self) -> None:
         self._awaiting_final = True
-        self._stop_resume_timer()
+        self._cancel_decision()
         self._emit(SpeechStarted())
-        if self._reply is not None and not self._paused:
+        if self._reply is None:
+            return
+        if not self._paused:
             self._reply.clock.pause()
             self._emit(ReplyPaused(self._reply.turn))
+            # Long enough for lasting speech to show itself. Neither one cough after another nor a
+            # microphone that falls silent in the middle of a word may hold a reply for ever.
+            settings = self._settings
+            longest_ms = 2 * (settings.interrupt_after_ms + settings.resume_after_ms)
+            self._hold_until = asyncio.get_running_loop().time() + longest_ms / 1e3
+        self._decide_at(self._hold_until)
 
     def _on_speech_stopped(self) -> None:
         self._emit(SpeechStopped())
         # A turn that the VAD opened and no words follow closes itself.
-        loop = asyncio.get_running_loop()
-        self._resume_timer = loop.call_later(self._settings.resume_after_ms / 1e3, self._on_nothing_said)
+        now = asyncio.get_running_loop().time()
+        self._decide_at(min(now + self._settings.resume_after_ms / 1e3, self._hold_until))
+
+    def _decide_at(self, when: float) -> None:
+        """Words that have not come by then were none."""
+        self._cancel_decision()
+        self._decision = asyncio.get_running_loop().call_at(when, self._on_nothing_said)
+
+    def _cancel_decision(self) -> None:
+        if self._decision is not None:
+            self._decision.cancel()
+            self._decision = None
 
     def _on_nothing_said(self) -> None:
         self._awaiting_final = False
@@ -171,38 +193,36 @@ class Session:
         voice = Voice(config.language, config.voice, config.output_rate, config.animation)
         reply = Reply(self._turn, self.id, self._engines, self._settings, voice, self._emit, stopwatch)
         self._reply = reply
+        self._emit(ReplyStarted(reply.turn))  # now, so that a pause or an end cannot come before it
         self._reply_task = self._tasks.create_task(self._run(reply, messages))
 
     async def _run(self, reply: Reply, messages: list[Message]) -> None:
-        end = "done"
+        fault: Error | None = None
         try:
             await reply.run(messages)
         except VoxloopError as error:
-            end = "fault"
-            FAULTS.labels(error.code).inc()
-            self._outbox.drop_turn(reply.turn)
-            self._emit(Error(error.code, str(error), error.retryable, reply.turn))
+            fault = Error(error.code, str(error), error.retryable, reply.turn)
         except Exception as error:
-            end = "fault"
             log.exception("turn %d of session %s failed", reply.turn, self.id)
-            FAULTS.labels("internal").inc()
+            fault = Error("internal", f"this turn failed ({type(error).__name__})", True, reply.turn)
+        if self._reply is not reply:
+            return  # interrupted while it failed: that has ended the turn and kept its history
+        self.history.assistant(reply.heard() if fault else reply.text.strip())
+        TURNS.labels("fault" if fault else "done").inc()
+        self._no_reply()
+        if fault is not None:
+            FAULTS.labels(fault.code).inc()
             self._outbox.drop_turn(reply.turn)
-            self._emit(Error("internal", f"this turn failed ({type(error).__name__})", True, reply.turn))
-        # Not reached after an interruption, which cancels this task and keeps the history itself.
-        self.history.assistant(reply.text.strip() if end == "done" else reply.heard())
-        TURNS.labels(end).inc()
-        if self._reply is reply:
-            self._reply = self._reply_task = None
+            self._emit(fault)
 
     def _interrupt(self, why: str) -> None:
         """End the present reply for good. In one step, so that nothing can slip between."""
-        self._stop_resume_timer()
         reply, task = self._reply, self._reply_task
         if reply is None or task is None:
             return
         if reply.clock.paused:
             PAUSES.labels(why).inc()
-        self._reply = self._reply_task = None
+        self._no_reply()
         task.cancel()
         self._outbox.drop_turn(reply.turn)
         spoken = reply.heard()
@@ -210,17 +230,16 @@ class Session:
         TURNS.labels("interrupted").inc()
         self._emit(Interrupted(reply.turn, spoken, round(reply.clock.played_ms())))
 
+    def _no_reply(self) -> None:
+        self._reply = self._reply_task = None
+        self._hold_until = math.inf
+
     def _resume(self, why: str) -> None:
-        self._stop_resume_timer()
         if self._reply is not None and self._paused:
             PAUSES.labels(why).inc()
+            self._hold_until = math.inf
             self._reply.clock.resume()
             self._emit(ReplyResumed(self._reply.turn))
-
-    def _stop_resume_timer(self) -> None:
-        if self._resume_timer is not None:
-            self._resume_timer.cancel()
-            self._resume_timer = None
 
     def _emit(self, event: Event) -> None:
         """Nothing of a turn that is over passes: not a token, not a sample, not a frame."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
-from pydantic_settings import SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.channels import Endpoint
 from shared.settings import Port, Seconds, ServiceSettings
@@ -18,6 +18,9 @@ class SophiaSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="SOPHIA_", extra="ignore", frozen=True)
 
     http_port: Port = 8020
+
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Web pages of other hosts that may open a session, separated by commas: https://avatar.example.com."""
 
     riva_uri: str = "127.0.0.1:50051"
     riva_tls: bool = True
@@ -72,6 +75,13 @@ class SophiaSettings(ServiceSettings):
 
     web: Path = Path(__file__).resolve().parents[2] / "web"
     """The folder of the page at `/`."""
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
 
     def riva(self) -> Endpoint:
         metadata = [("function-id", self.riva_function_id)] if self.riva_function_id else []

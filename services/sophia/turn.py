@@ -22,7 +22,6 @@ from services.sophia.events import (
     Event,
     ReplyAudio,
     ReplyDone,
-    ReplyStarted,
     ReplyText,
     TurnMetrics,
 )
@@ -33,9 +32,11 @@ from services.sophia.playback import MediaClock, Transcript
 from services.sophia.riva import Riva
 from services.sophia.sentences import Clauses
 from services.sophia.settings import SophiaSettings
-from shared.audio import BYTES_PER_SAMPLE
-from shared.errors import Overloaded, PeerError, PeerProtocol
+from shared.audio import BYTES_PER_SAMPLE, WholeSamples
+from shared.errors import Overloaded, PeerError, PeerProtocol, first_of
 
+MAX_ANSWER_CHARS = 16_000
+"""Some quarter of an hour of speech; an answer that is longer is cut."""
 MAX_CLAUSES = 64
 """Clauses that wait for the TTS; beyond that the answer is read no further for a while."""
 MAX_AUDIO = 64
@@ -114,7 +115,6 @@ class Reply:
 
     async def run(self, messages: Sequence[Message]) -> None:
         """Answer `messages`; returns when the listener has heard the end. Raises PeerError."""
-        self._emit(ReplyStarted(self.turn))
         try:
             async with asyncio.TaskGroup() as tasks:
                 animation = tasks.create_task(self._animate())
@@ -124,7 +124,7 @@ class Reply:
                 await asyncio.wait([animation], timeout=self._settings.face_grace_s)
                 animation.cancel()
         except* PeerError as group:
-            raise _first(group) from None
+            raise first_of(group) from None
         self._emit(ReplyDone(self.turn, self.text.strip()))
         self._emit(
             TurnMetrics(self.turn, self._stopwatch.stages | {"reply_audio": round(self.clock.sent_ms, 1)})
@@ -138,7 +138,10 @@ class Reply:
             messages, max_tokens=settings.max_tokens, temperature=settings.temperature
         )
         async with aclosing(pieces):
-            async for piece in pieces:
+            async for whole in pieces:
+                piece = whole[: MAX_ANSWER_CHARS - len(self.text)]
+                if not piece:
+                    break
                 self._stopwatch.mark("llm_first_token")
                 self.text += piece
                 self._emit(ReplyText(self.turn, piece))
@@ -159,18 +162,22 @@ class Reply:
             speech = self._engines.riva.synthesize(
                 text, self._voice.language, self._voice.name, self._voice.rate
             )
+            whole = WholeSamples()
             async with aclosing(speech):
                 async for piece in speech:
                     if piece.words:
                         clause.words += piece.words
                         self._to_face(partial(FaceStream.words, words=piece.words, offset_ms=clause.start_ms))
-                    if piece.pcm:
+                    if pcm := whole.feed(piece.pcm):
                         self._stopwatch.mark("tts_first_audio")
-                        length_ms = self._ms(piece.pcm)
+                        length_ms = self._ms(pcm)
                         clause.duration_ms += length_ms
                         spoken_ms += length_ms
-                        self._to_face(partial(FaceStream.audio, pcm=piece.pcm))
-                        await self._audio.put(piece.pcm)
+                        self._to_face(partial(FaceStream.audio, pcm=pcm))
+                        await self._audio.put(pcm)
+            clause.complete = True
+            if not spoken_ms:
+                raise PeerProtocol("riva", "the synthesis of a clause gave no sound")
         self._to_face(FaceStream.end)
         await self._audio.put(None)
 
@@ -219,11 +226,3 @@ class Reply:
 
     def _ms(self, pcm: bytes) -> float:
         return len(pcm) * 1000 / (self._voice.rate * BYTES_PER_SAMPLE)
-
-
-def _first(group: BaseExceptionGroup[PeerError]) -> PeerError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, PeerError)  # noqa: S101 - except* has chosen it by this type
-    return error

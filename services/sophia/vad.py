@@ -72,6 +72,12 @@ class Vad:
         """How long the present speech has lasted."""
         self.quiet_ms = 0.0
         """How much audio has come since the last window that was speech."""
+        self._goes_on = False  # speech that had its end, and has not paused since
+
+    @property
+    def voiced_ms(self) -> float:
+        """How long the present speech has lasted, without the quiet behind it; 0 where there is none."""
+        return self.speech_ms - self.quiet_ms if self.speaking else 0.0
 
     def feed(self, pcm: bytes) -> list[bool]:
         """Changes in order: True where speech began, False where it ended."""
@@ -99,7 +105,11 @@ class Vad:
         return probability
 
     def end_speech(self) -> bool:
-        """Riva has heard the end of the utterance: what comes now is new speech. Whether there was any."""
+        """Riva has heard the end of the utterance: what comes now is new speech. Whether there was any.
+
+        What sounds on without a pause is not new: it is music, or a room full of people.
+        """
+        self._goes_on = self.speaking and not self.quiet_ms
         was_speaking, self.speaking, self._loud_ms = self.speaking, False, 0.0
         return was_speaking
 
@@ -109,9 +119,9 @@ class Vad:
         elif probability < self._settings.stop_threshold or self.quiet_ms:
             self.quiet_ms += WINDOW_MS
         if not self.speaking:
-            self._loud_ms = (
-                self._loud_ms + WINDOW_MS if probability >= self._settings.start_threshold else 0.0
-            )
+            self._goes_on = self._goes_on and self.quiet_ms < self._settings.stop_ms
+            is_loud = probability >= self._settings.start_threshold and not self._goes_on
+            self._loud_ms = self._loud_ms + WINDOW_MS if is_loud else 0.0
             if self._loud_ms < self._settings.start_ms:
                 return None
             self.speaking, self.speech_ms = True, self._loud_ms

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, NoReturn
+from urllib.parse import urlsplit
 
 import orjson
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.datastructures import Headers
 from starlette.websockets import WebSocketDisconnect
 
 from services.sophia.events import NAMES, Error, Event, ReplyAudio, SessionStarted
@@ -20,7 +25,7 @@ from services.sophia.session import Session, SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.turn import Engines
 from services.sophia.vad import VadModel
-from shared.audio import MAX_RATE, MIN_RATE, RATE
+from shared.audio import BYTES_PER_SAMPLE, MAX_RATE, MIN_RATE, RATE, duration_s
 from shared.errors import InputError, Overloaded
 
 log = logging.getLogger(__name__)
@@ -29,7 +34,15 @@ SEND_DEADLINE_S = 10.0
 """A client that takes nothing for this long is gone."""
 FLUSH_DEADLINE_S = 1.0
 
-CLOSE_NORMAL, CLOSE_SLOW, CLOSE_BUSY, CLOSE_INTERNAL = 1000, 1008, 1013, 1011  # RFC 6455 and its registry
+# What one client may ask of all others' event loop: seconds of real time, of which it has BURST_S
+# at first and gets SPEED a second. Beyond that it is read more slowly, which TCP tells it.
+BURST_S, SPEED = 15.0, 2.0
+MESSAGE_S = 0.002
+TURN_S = 0.25
+SLICE_S = 0.1
+"""Audio is heard in pieces of this length, between which others have their turn."""
+
+CLOSE_NORMAL, CLOSE_POLICY, CLOSE_BUSY, CLOSE_INTERNAL = 1000, 1008, 1013, 1011  # RFC 6455 and its registry
 
 Rate = Annotated[int, Field(ge=MIN_RATE, le=MAX_RATE)]
 
@@ -42,7 +55,7 @@ class SessionStart(_Message):
     type: Literal["session.start"]
     sample_rate: Rate = RATE
     output_sample_rate: Rate = RATE
-    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en-US"
+    language: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en-US"
     voice: Annotated[str, Field(max_length=100)] = ""
     system: str = ""
     animation: bool = False
@@ -76,12 +89,14 @@ def parse(text: str) -> SessionStart | Text | Playback | Cancel | SessionEnd:
     try:
         return _parser.validate_json(text)
     except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False, include_context=False)
-        raise InputError(
-            "; ".join(
-                ".".join(str(part) for part in item["loc"]) + f": {item['msg']}" for item in problems
-            ).lstrip(": ")
-        ) from None
+        problems = error.errors(include_input=False, include_url=False)
+        raise InputError("; ".join(map(_complaint, problems))) from None
+
+
+def _complaint(problem: ErrorDetails) -> str:
+    if problem["type"] == "union_tag_invalid":  # whose own message quotes what it was sent
+        return f"type: must be one of {problem['ctx']['expected_tags']}"
+    return (".".join(map(str, problem["loc"])) + f": {problem['msg']}").lstrip(": ")
 
 
 def encode(event: Event) -> str:
@@ -100,6 +115,20 @@ class _EndedError(Exception):
         self.reason = reason
 
 
+class Pace:
+    """Holds back a client that sends faster than anybody speaks."""
+
+    def __init__(self) -> None:
+        self._left_s = BURST_S
+        self._at = time.monotonic()
+
+    async def spend(self, seconds: float) -> None:
+        now = time.monotonic()
+        self._left_s = min(BURST_S, self._left_s + (now - self._at) * SPEED) - seconds
+        self._at = now
+        await asyncio.sleep(max(0.0, -self._left_s / SPEED))
+
+
 class Connection:
     """One WebSocket: reads into the session, writes from its outbox."""
 
@@ -107,11 +136,13 @@ class Connection:
         self._socket = socket
         self._sessions = sessions
         self._outbox = Outbox()
+        self._pace = Pace()
         self._session: Session | None = None
+        self._rate = RATE  # of the microphone
         self._token = ""
 
     async def run(self) -> None:
-        ended = _EndedError(CLOSE_NORMAL)
+        ended = _EndedError(CLOSE_INTERNAL)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write())
@@ -123,10 +154,18 @@ class Connection:
         finally:
             if self._session is not None:
                 self._session.close()
-                if ended.code != CLOSE_NORMAL:
+                is_ours = self._sessions.live.pop(self._token, None) is not None
+                if is_ours and ended.code != CLOSE_NORMAL:
                     self._sessions.store.keep(self._token, self._session.history)
         if ended.code:
-            await self._socket.close(ended.code, ended.reason)
+            await close(self._socket, ended.code, ended.reason)
+
+    def hand_over(self) -> History:
+        """The client is back on another connection, before this one was seen to be broken."""
+        assert self._session is not None  # noqa: S101 - without one, no token
+        self._session.close()
+        self._outbox.close("the session goes on elsewhere")
+        return self._session.history
 
     async def _read(self, tasks: asyncio.TaskGroup) -> NoReturn:
         while True:
@@ -134,13 +173,21 @@ class Connection:
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", 1006))
             try:
+                await self._pace.spend(MESSAGE_S)
                 if (data := message.get("bytes")) is not None:
-                    self._open(tasks).audio(data)
+                    await self._audio(data, self._open(tasks))
                 else:
                     await self._command(parse(message.get("text") or ""), tasks)
             except InputError as error:
                 FAULTS.labels(error.code).inc()
                 self._outbox.put(Error(error.code, str(error), error.retryable))
+
+    async def _audio(self, data: bytes, session: Session) -> None:
+        step = int(self._rate * SLICE_S) * BYTES_PER_SAMPLE
+        for start in range(0, len(data), step):
+            piece = data[start : start + step]
+            session.audio(piece)
+            await self._pace.spend(duration_s(piece, self._rate))
 
     async def _command(
         self, command: SessionStart | Text | Playback | Cancel | SessionEnd, tasks: asyncio.TaskGroup
@@ -157,6 +204,7 @@ class Connection:
                 if len(command.text) > limit:
                     raise InputError(f"text: more than {limit} characters")
                 self._open(tasks).text(command.text)
+                await self._pace.spend(TURN_S)
             case Playback():
                 self._open(tasks).playback(command.played_ms)
             case Cancel():
@@ -170,7 +218,9 @@ class Connection:
         if self._session is None:
             start = start or SessionStart(type="session.start")
             self._session = self._sessions.open(start, self._outbox, tasks)
+            self._rate = start.sample_rate
             self._token = HistoryStore.new_token()
+            self._sessions.live[self._token] = self
             self._outbox.put(SessionStarted(self._session.id, self._token, start.output_sample_rate))
         return self._session
 
@@ -183,8 +233,10 @@ class Connection:
                         await self._socket.send_bytes(event.pcm)
                     else:
                         await self._socket.send_text(encode(event))
-        except (TimeoutError, Overloaded):
-            raise _EndedError(CLOSE_SLOW, "the client does not read") from None
+        except TimeoutError:
+            raise _EndedError(CLOSE_POLICY, "the client does not read") from None
+        except Overloaded as error:
+            raise _EndedError(CLOSE_POLICY, str(error)) from None
         except RuntimeError:  # starlette's word for a socket that is closed already
             raise WebSocketDisconnect(1006) from None
 
@@ -196,20 +248,27 @@ class Connection:
             pass
 
 
+async def close(socket: WebSocket, code: int, reason: str = "") -> None:
+    """Say goodbye; a client that is gone, or takes nothing any more, is not waited for."""
+    with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
+        async with asyncio.timeout(FLUSH_DEADLINE_S):
+            await socket.close(code, reason)
+
+
 class Sessions:
     """All voice sessions of this process."""
 
     def __init__(self, engines: Engines, vad_model: VadModel, settings: SophiaSettings) -> None:
         self.settings = settings
         self.store = HistoryStore(settings.resume_s, settings.max_sessions)
+        self.live: dict[str, Connection] = {}
+        """By resume token."""
         self._engines = engines
         self._vad_model = vad_model
         self._open = 0
 
     def open(self, start: SessionStart, outbox: Outbox, tasks: asyncio.TaskGroup) -> Session:
-        history = self.store.take(start.resume) if start.resume else None
-        if start.resume and history is None:
-            raise InputError("resume: this session is unknown or too old", hint="Start one without `resume`.")
+        history = self._take_up(start.resume) if start.resume else History(self.settings.max_history_chars)
         config = SessionConfig(
             start.sample_rate,
             start.output_sample_rate,
@@ -223,17 +282,37 @@ class Sessions:
             self._engines,
             self._vad_model,
             self.settings,
-            history or History(self.settings.max_history_chars),
+            history,
             outbox,
             tasks,
         )
 
+    def _take_up(self, token: str) -> History:
+        if (connection := self.live.pop(token, None)) is not None:
+            return connection.hand_over()
+        if (history := self.store.take(token)) is None:
+            raise InputError("resume: this session is unknown or too old", hint="Start one without `resume`.")
+        return history
+
+    def _welcome(self, headers: Headers) -> bool:
+        """A browser names the page's origin: our own page, or one that is allowed. Others name none."""
+        origin = headers.get("origin")
+        return (
+            origin is None
+            or origin in self.settings.allowed_origins
+            or _same_host(origin, headers.get("host"))
+        )
+
     async def serve(self, socket: WebSocket) -> None:
+        if not self._welcome(socket.headers):
+            await socket.close(CLOSE_POLICY, "pages of this origin are not allowed")
+            return
         await socket.accept()
         if self._open >= self.settings.max_sessions:
             error = Overloaded(f"all {self.settings.max_sessions} sessions are taken")
-            await socket.send_text(encode(Error(error.code, str(error), error.retryable)))
-            await socket.close(CLOSE_BUSY)
+            with suppress(WebSocketDisconnect):
+                await socket.send_text(encode(Error(error.code, str(error), error.retryable)))
+            await close(socket, CLOSE_BUSY)
             return
         self._open += 1
         SESSIONS.inc()
@@ -241,10 +320,14 @@ class Sessions:
             await Connection(socket, self).run()
         except Exception:
             log.exception("a voice session failed")
-            await socket.close(CLOSE_INTERNAL)
+            await close(socket, CLOSE_INTERNAL)
         finally:
             self._open -= 1
             SESSIONS.dec()
+
+
+def _same_host(origin: str, host: str | None) -> bool:
+    return host is not None and urlsplit(origin).netloc.lower() == host.lower()
 
 
 def router(sessions: Sessions) -> APIRouter:

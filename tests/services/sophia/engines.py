@@ -36,26 +36,52 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
         self.received: list[bytes] = []
         """The audio of each stream so far."""
         self.refuse: tuple[grpc.StatusCode, str] | None = None
-        self._results: asyncio.Queue[asr.StreamingRecognizeResponse | grpc.StatusCode] = asyncio.Queue()
+        self.ends_at_once = False
+        """End every stream in peace before a word of it."""
+        self.reads = True
+        """Whether anything is taken in of what a stream is sent."""
+        self._results: asyncio.Queue[asr.StreamingRecognizeResponse | grpc.StatusCode | None]
+        self._results = asyncio.Queue()
         self._opened = asyncio.Event()
+        self._arrived = asyncio.Event()
 
     def interim(self, text: str) -> None:
         self._say(text, is_final=False)
 
-    def final(self, text: str) -> None:
-        self._say(text, is_final=True)
+    def final(self, text: str, *words: tuple[str, int, int]) -> None:
+        """`words` are (word, start, end) in ms of the stream."""
+        self._say(text, *words, is_final=True)
+
+    def nothing(self) -> None:
+        """A result without an alternative."""
+        self._results.put_nowait(
+            asr.StreamingRecognizeResponse(results=[asr.StreamingRecognitionResult(is_final=True)])
+        )
 
     def fail(self, code: grpc.StatusCode) -> None:
         """Break the present stream."""
         self._results.put_nowait(code)
 
+    def end(self) -> None:
+        """End the present stream in peace."""
+        self._results.put_nowait(None)
+
     async def opened(self) -> None:
         await asyncio.wait_for(self._opened.wait(), 5)
         self._opened.clear()
 
-    def _say(self, text: str, *, is_final: bool) -> None:
+    async def has_received(self, seconds: float) -> None:
+        """Wait until the present stream was sent this much audio."""
+        async with asyncio.timeout(5):
+            while len(self.received[-1]) < seconds * 32000:
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    def _say(self, text: str, *words: tuple[str, int, int], is_final: bool) -> None:
         result = asr.StreamingRecognitionResult(is_final=is_final, stability=1.0 if is_final else 0.5)
-        result.alternatives.add(transcript=text + " ", confidence=0.9)
+        best = result.alternatives.add(transcript=text + " ", confidence=0.9)
+        for word, start_ms, end_ms in words:
+            best.words.add(word=word, start_time=start_ms, end_time=end_ms)
         self._results.put_nowait(asr.StreamingRecognizeResponse(results=[result]))
 
     async def StreamingRecognize(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
@@ -67,12 +93,12 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
         async def listen() -> None:
             async for request in requests:
                 self.received[stream] += request.audio_content
+                self._arrived.set()
 
-        listener = asyncio.create_task(listen())
+        listener = asyncio.create_task(listen() if self.reads else asyncio.sleep(0))
         self._opened.set()
         try:
-            while True:
-                result = await self._results.get()
+            while not self.ends_at_once and (result := await self._results.get()) is not None:
                 if isinstance(result, grpc.StatusCode):
                     await context.abort(result, "as the test has it")
                 else:
@@ -93,6 +119,10 @@ class ScriptedSynthesis(tts_grpc.RivaSpeechSynthesisServicer):
         self.cancelled = asyncio.Event()
         self.hold: asyncio.Event | None = None
         """Where set, nothing is spoken until the event is."""
+        self.script: list[tts.SynthesizeSpeechResponse] | None = None
+        """Where set, what every request is answered."""
+        self.stall: asyncio.Event | None = None
+        """Where set, what follows the script waits for it."""
 
     async def SynthesizeOnline(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         try:
@@ -101,6 +131,12 @@ class ScriptedSynthesis(tts_grpc.RivaSpeechSynthesisServicer):
                 self.asked.set()
                 if self.hold is not None:
                     await self.hold.wait()
+                if self.script is not None:
+                    for response in self.script:
+                        yield response
+                    if self.stall is not None:
+                        await self.stall.wait()
+                    continue
                 words = request.text.split()
                 response = tts.SynthesizeSpeechResponse()
                 for index, word in enumerate(words):
@@ -163,6 +199,8 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()
         self.fail = False
+        self.frame: aurora_pb2.Frame | None = None
+        """Where set, what every frame is."""
 
     async def Animate(  # type: ignore[override]
         self, requests: AsyncIterator[aurora_pb2.AnimateRequest], context: Context
@@ -179,7 +217,7 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
                 elif part == "audio":
                     samples += len(request.audio) // 2
                 while frames < samples * 30 // rate:
-                    frame = aurora_pb2.Frame(t_ms=frames * 1000 / 30, weights=[0.5, 0.0])
+                    frame = self.frame or aurora_pb2.Frame(t_ms=frames * 1000 / 30, weights=[0.5, 0.0])
                     frames += 1
                     yield aurora_pb2.AnimateResponse(frame=frame)
             yield aurora_pb2.AnimateResponse(done=aurora_pb2.Done(frames=frames))

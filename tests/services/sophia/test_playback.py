@@ -121,7 +121,7 @@ async def test_frames_wait_for_their_sound(clock: MediaClock) -> None:
 def clause(text: str, start_ms: float = 0.0, word_ms: float = 200.0, *, timed: bool = True) -> Clause:
     words = text.replace(",", "").replace(".", "").split()
     times = tuple(SpokenWord(word, n * word_ms, (n + 1) * word_ms) for n, word in enumerate(words))
-    return Clause(text, start_ms, len(words) * word_ms, times if timed else ())
+    return Clause(text, start_ms, len(words) * word_ms, times if timed else (), complete=True)
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,21 @@ def test_without_word_times_the_cut_is_estimated_at_a_word() -> None:
     assert clause("one two three four", timed=False).heard(400) == "one two"
 
 
+def test_of_a_clause_whose_sound_is_not_all_there_only_what_came_was_heard() -> None:
+    slow = clause("Well, hello there.")
+    slow.complete, slow.duration_ms = False, 250
+    assert slow.heard(250) == "Well"
+    slow.words = ()
+    assert slow.heard(0) == ""
+    assert slow.heard(600) == "Well,"
+
+
 def test_a_reply_is_heard_clause_by_clause() -> None:
     transcript = Transcript()
     for text, start_ms in (("One two.", 0.0), ("Three four.", 400.0)):
         made = clause(text)
         begun = transcript.begin(text, start_ms)
-        begun.duration_ms, begun.words = made.duration_ms, made.words
+        begun.duration_ms, begun.words, begun.complete = made.duration_ms, made.words, True
     assert transcript.heard(100) == "One"
     assert transcript.heard(620) == "One two. Three"
     assert transcript.heard(900) == "One two. Three four."

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
 
 from services.sophia.events import Animation, Error
 from services.sophia.voice_ws import encode, parse
@@ -86,7 +87,7 @@ async def test_microphone_audio_is_resampled_and_odd_bytes_are_carried(sophia: S
         ("{", "JSON"),
         ("[]", "object"),
         ("{}", "type"),
-        ('{"type": "dance"}', "dance"),
+        ('{"type": "dance"}', "must be one of 'session.start'"),
         ('{"type": "text"}', "text"),
         ('{"type": "text", "text": "  "}', "needs some text"),
         ('{"type": "text", "text": 3}', "string"),
@@ -173,3 +174,20 @@ def test_no_message_repeats_what_the_client_sent() -> None:
 def test_events_are_json_with_a_type_and_no_empty_turn() -> None:
     assert encode(Animation(1, 33.3, (0.5,))) == '{"type":"animation","turn":1,"t_ms":33.3,"weights":[0.5]}'
     assert '"turn"' not in encode(Error("x", "y", True))
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "null"])
+async def test_a_page_of_another_origin_cannot_open_a_session(sophia: Sophia, origin: str) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        async with connect(f"ws://{sophia.address}/sophia/voice", proxy=None, origin=Origin(origin)):
+            pass
+    assert caught.value.response.status_code == 403
+
+
+async def test_our_own_page_and_an_allowed_one_can(engines: Scripted) -> None:
+    async with served(engines, allowed_origins="https://avatar.example") as sophia:
+        for origin in (f"http://{sophia.address}", "https://avatar.example"):
+            url = f"ws://{sophia.address}/sophia/voice"
+            async with connect(url, proxy=None, origin=Origin(origin)) as socket:
+                await Client(socket).send(type="session.start")
+                await Client(socket).until("session.started")

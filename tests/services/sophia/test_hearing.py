@@ -1,0 +1,138 @@
+"""A session's ear outlives Riva's restarts: nothing is heard twice, nothing is asked in a hurry."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+
+from services.sophia.hearing import Heard, Hearing
+from services.sophia.riva import Listening, Riva
+from shared.audio import RATE
+from shared.channels import Endpoint
+from shared.errors import PeerError, PeerTimeout
+from tests.services.sophia.conftest import Sophia
+from tests.services.sophia.engines import Scripted
+
+
+def marked(seconds: float, mark: int) -> bytes:
+    """Sound too quiet for the VAD, of one sample over and over."""
+    return mark.to_bytes(2, "little") * int(RATE * seconds)
+
+
+async def test_every_fault_is_told_once_and_the_next_one_again(sophia: Sophia) -> None:
+    ears = sophia.engines.recognition
+    async with sophia.session() as client:
+        for count in (1, 2, 3):
+            await client.say(marked(0.1, 1))
+            await ears.opened()
+            ears.interim("mhm")
+            await client.until("transcript.partial")
+            ears.fail(grpc.StatusCode.UNAVAILABLE)
+            await client.until("error")
+            assert len(client.of("error")) == count
+
+
+async def test_a_riva_that_ends_every_stream_at_once_is_not_stormed(sophia: Sophia) -> None:
+    ears = sophia.engines.recognition
+    ears.ends_at_once = True
+    async with sophia.session() as client:
+        await client.say(marked(1, 1))
+        await ears.opened()
+        await asyncio.sleep(0.5)  # what is counted is what happens in a while
+        assert ears.streams < 5
+        ears.ends_at_once = False
+        await client.say(marked(0.1, 1))
+        await ears.opened()
+        ears.final("hello")
+        await client.until("reply.done")
+    assert not client.of("error")
+
+
+async def test_what_has_its_final_is_not_heard_again(sophia: Sophia) -> None:
+    ears = sophia.engines.recognition
+    async with sophia.session() as client:
+        await client.say(marked(0.5, 1))
+        await ears.opened()
+        await ears.has_received(0.5)
+        ears.final("first")
+        await client.until("transcript.final")
+        ears.end()
+        await client.say(marked(0.5, 2))
+        await ears.opened()
+        ears.final("second")
+        await client.until("turn.metrics")
+        ears.final("third")
+        await client.until("turn.metrics")
+    assert b"\x01\x00" not in ears.received[1]
+
+
+async def test_the_times_of_words_are_those_of_the_session(sophia: Sophia) -> None:
+    ears = sophia.engines.recognition
+    async with sophia.session() as client:
+        await client.say(marked(1.0, 1))
+        await ears.opened()
+        await ears.has_received(1.0)
+        ears.final("one", ("one", 400, 600))
+        assert (await client.until("transcript.final"))["words"][0]["start_ms"] == 400
+        ears.end()
+        await client.say(marked(0.5, 2))
+        await ears.opened()
+        ears.final("two", ("two", 100, 200))
+        word = (await client.until("transcript.final"))["words"][0]
+    assert (word["start_ms"], word["end_ms"]) == (1100, 1200)
+
+
+async def test_a_riva_that_takes_no_audio_is_given_up_and_tried_again(
+    engines: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.sophia.hearing.WRITE_DEADLINE_S", 0.3)
+    ears = engines.recognition
+    ears.reads = False
+    faults: asyncio.Queue[PeerError] = asyncio.Queue()
+    heard: asyncio.Queue[Heard] = asyncio.Queue()
+    riva = Riva(Endpoint("riva", engines.addresses["riva"]), 5)
+    hearing = Hearing(riva, Listening(), heard.put_nowait, faults.put_nowait)
+    running = asyncio.create_task(hearing.run())
+    async with asyncio.timeout(20):
+        while faults.empty():  # gRPC holds some 4 MB for a server that does not read
+            hearing.feed(marked(1, 1), in_speech=True)
+            await asyncio.sleep(0.002)
+        assert isinstance(faults.get_nowait(), PeerTimeout)
+        ears.reads = True
+        hearing.feed(marked(1, 1), in_speech=True)
+        ears.final("hello")
+        assert (await heard.get()).text == "hello"
+    running.cancel()
+    await asyncio.wait([running])
+    await riva.close()
+
+
+async def test_a_stream_refused_in_the_middle_is_opened_again(sophia: Sophia) -> None:
+    """As by a limit on a stream's length, which says nothing about the next one."""
+    ears = sophia.engines.recognition
+    async with sophia.session() as client:
+        await client.say(marked(0.1, 1))
+        await ears.opened()
+        ears.final("one")
+        await client.until("reply.done")
+        ears.fail(grpc.StatusCode.OUT_OF_RANGE)
+        await client.until("error")
+        await client.say(marked(0.1, 1))
+        await ears.opened()
+        ears.final("two")
+        await client.until("reply.done")
+
+
+async def test_results_without_words_or_alternatives_are_nothing(sophia: Sophia) -> None:
+    ears = sophia.engines.recognition
+    async with sophia.session() as client:
+        await client.say(marked(0.1, 1))
+        await ears.opened()
+        ears.nothing()
+        ears.final("   ")
+        ears.final("hello", ("hello", -50, -10))
+        await client.until("reply.done")
+    assert [event["text"] for event in client.of("transcript.final")] == ["hello"]
+    assert client.of("transcript.final")[0]["words"][0]["start_ms"] >= 0
