@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from embedded.speech.endpoint import WINDOW_MS, Endpointer, EndpointRule, Event
 from embedded.speech.pool import Pool, Utterance
 from embedded.speech.results import Options
-from embedded.speech.vad import VoiceDetector
 from shared.audio import BYTES_PER_SAMPLE, RATE
+from shared.silero import VoiceDetector
 
 BYTES_PER_S = BYTES_PER_SAMPLE * RATE
 PREROLL_MS = 300

@@ -15,8 +15,7 @@ from embedded.speech.pool import Pool
 from embedded.speech.recognition import Recognition
 from embedded.speech.settings import SpeechSettings
 from embedded.speech.synthesis import Synthesis
-from embedded.speech.vad import model_path
-from shared import channels, tls
+from shared import channels, silero, tls
 from shared.errors import StartupError
 
 log = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ OPTIONS = (
 
 async def serve(settings: SpeechSettings) -> None:
     """Until SIGTERM or SIGINT."""
-    model_path()  # says what is missing before anything starts
+    silero.load()  # says what is missing before anything starts
     synthesis = Synthesis()
     pool = Pool(settings.workers, settings.slot_wait_s)
     try:

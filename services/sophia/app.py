@@ -13,8 +13,8 @@ from services.sophia.face import Face
 from services.sophia.riva import Riva
 from services.sophia.settings import SophiaSettings
 from services.sophia.turn import Engines
-from services.sophia.vad import VadModel
 from services.sophia.voice_ws import Sessions, router
+from shared import silero
 from shared.app import create_app as base_app
 from shared.health import Health
 
@@ -41,5 +41,6 @@ def create_app(settings: SophiaSettings) -> FastAPI:
         {"riva": engines.riva.probe, "nova": engines.answers.probe, "aurora": engines.face.probe},
         optional=frozenset({"aurora"}),
     )
-    sessions = Sessions(engines, VadModel(), settings)
+    silero.load()  # says what is missing before anybody speaks
+    sessions = Sessions(engines, settings)
     return base_app("sophia", settings, check, [router(sessions), page.router(settings.web)], lifespan)

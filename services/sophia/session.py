@@ -32,7 +32,7 @@ from services.sophia.outbox import Outbox
 from services.sophia.riva import Listening
 from services.sophia.settings import SophiaSettings
 from services.sophia.turn import Engines, Reply, Stopwatch, Voice
-from services.sophia.vad import Vad, VadModel, VadSettings
+from services.sophia.vad import Vad, VadSettings
 from shared.audio import RATE, Resampler, WholeSamples
 from shared.errors import InputError, VoxloopError
 
@@ -56,7 +56,6 @@ class Session:
         self,
         config: SessionConfig,
         engines: Engines,
-        vad_model: VadModel,
         settings: SophiaSettings,
         history: History,
         outbox: Outbox,
@@ -72,9 +71,7 @@ class Session:
         self._tasks = tasks
         self._whole = WholeSamples()
         self._resampler = Resampler(config.input_rate, RATE)
-        self._vad = Vad(
-            vad_model, VadSettings(start_ms=settings.hush_after_ms, stop_ms=settings.speech_stop_ms)
-        )
+        self._vad = Vad(VadSettings(start_ms=settings.hush_after_ms, stop_ms=settings.speech_stop_ms))
         listening = Listening(config.language, settings.asr_start_history_ms, settings.asr_stop_history_ms)
         self._hearing = Hearing(engines.riva, listening, self._on_heard, self._on_fault)
         self._turn = 0

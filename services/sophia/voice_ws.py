@@ -24,7 +24,6 @@ from services.sophia.outbox import Outbox
 from services.sophia.session import Session, SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.turn import Engines
-from services.sophia.vad import VadModel
 from shared.audio import BYTES_PER_SAMPLE, MAX_RATE, MIN_RATE, RATE, duration_s
 from shared.errors import InputError, Overloaded
 
@@ -258,13 +257,12 @@ async def close(socket: WebSocket, code: int, reason: str = "") -> None:
 class Sessions:
     """All voice sessions of this process."""
 
-    def __init__(self, engines: Engines, vad_model: VadModel, settings: SophiaSettings) -> None:
+    def __init__(self, engines: Engines, settings: SophiaSettings) -> None:
         self.settings = settings
         self.store = HistoryStore(settings.resume_s, settings.max_sessions)
         self.live: dict[str, Connection] = {}
         """By resume token."""
         self._engines = engines
-        self._vad_model = vad_model
         self._open = 0
 
     def open(self, start: SessionStart, outbox: Outbox, tasks: asyncio.TaskGroup) -> Session:
@@ -280,7 +278,6 @@ class Sessions:
         return Session(
             config,
             self._engines,
-            self._vad_model,
             self.settings,
             history,
             outbox,

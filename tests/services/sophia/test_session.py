@@ -15,7 +15,6 @@ from services.sophia.riva import Riva
 from services.sophia.session import Session, SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.turn import Engines
-from services.sophia.vad import VadModel
 from shared.channels import Endpoint
 from tests.services.sophia.engines import Scripted
 
@@ -36,7 +35,7 @@ async def conversation(engines: Scripted) -> AsyncIterator[tuple[Session, Outbox
     try:
         async with asyncio.TaskGroup() as tasks:
             yield (
-                Session(SessionConfig(), peers, VadModel(), SophiaSettings(), History(1000), outbox, tasks),
+                Session(SessionConfig(), peers, SophiaSettings(), History(1000), outbox, tasks),
                 outbox,
             )
             raise OverError

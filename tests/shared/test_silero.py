@@ -1,3 +1,5 @@
+"""Voice probabilities of one stream, by the shared model."""
+
 from __future__ import annotations
 
 import sys
@@ -6,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedded.speech.vad import WINDOW_BYTES, VoiceDetector
+from shared.silero import WINDOW_BYTES, VoiceDetector
 from tests.embedded.speech.conftest import cut, sample
 
 
@@ -45,3 +47,12 @@ def test_streams_do_not_disturb_each_other() -> None:
 
 def test_torch_is_not_needed() -> None:
     assert "torch" not in sys.modules
+
+
+def test_a_drowsy_detector_hears_speech_and_spares_the_model_in_silence() -> None:
+    pcm = sample("question")
+    detector = VoiceDetector()
+    detector.drowsy = True
+    heard = [probability for _, probability in detector.feed(pcm)]
+    assert heard[0] == 0.0
+    assert sum(value > 0.5 for value in heard) > 30
