@@ -33,6 +33,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
     def __init__(self) -> None:
         self.streams = 0
+        self.open = 0
         self.received: list[bytes] = []
         """The audio of each stream so far."""
         self.refuse: tuple[grpc.StatusCode, str] | None = None
@@ -73,7 +74,7 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
     async def has_received(self, seconds: float) -> None:
         """Wait until the present stream was sent this much audio."""
         async with asyncio.timeout(5):
-            while len(self.received[-1]) < seconds * 32000:
+            while not self.received or len(self.received[-1]) < seconds * 32000:
                 self._arrived.clear()
                 await self._arrived.wait()
 
@@ -89,6 +90,7 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
             await context.abort(*self.refuse)
         stream, self.streams = self.streams, self.streams + 1
         self.received.append(b"")
+        self.open += 1
 
         async def listen() -> None:
             async for request in requests:
@@ -104,6 +106,7 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
                 else:
                     yield result
         finally:
+            self.open -= 1
             listener.cancel()
 
     async def GetRivaSpeechRecognitionConfig(self, request: Any, context: Context) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import grpc
+import numpy as np
 import pytest
 
 from shared.audio import RATE, read_wav
@@ -20,6 +22,16 @@ def speech() -> bytes:
     """Real-sounding speech without the quiet around it, 16 kHz."""
     pcm = read_wav(ROOT / "samples" / "question.wav")
     return pcm[RATE * 2 * 4 // 10 :]
+
+
+@pytest.fixture(scope="session")
+def crowd(speech: bytes) -> bytes:
+    """Many voices at once, six seconds without a pause."""
+    samples = np.frombuffer(speech[: len(speech) // 320 * 320], "<i2").reshape(-1, 160).astype(np.float32)
+    level = np.sqrt((samples**2).mean(axis=1))
+    voiced = np.resize(samples[level > level.max() / 20].reshape(-1), RATE * 6)
+    mixed = sum(np.roll(voiced, voice * 7919) for voice in range(4)) / 2
+    return np.clip(mixed, -32768, 32767).astype("<i2").tobytes()
 
 
 async def speaking(sophia: Sophia, client: Client) -> None:
@@ -158,6 +170,114 @@ async def test_speech_without_words_closes_its_own_turn(sophia: Sophia, speech: 
         await client.until("speech.stopped")
         await client.send(type="text", text="hello")
         await client.until("reply.done")
+
+
+async def test_a_microphone_that_falls_silent_in_a_word_holds_no_reply_for_ever(
+    engines: Scripted, speech: bytes
+) -> None:
+    async with (
+        served(engines, interrupt_after_ms=600, resume_after_ms=100) as sophia,
+        sophia.session() as client,
+    ):
+        engines.nova.answer = LONG[:4]
+        await client.send(type="text", text="tell me a story")
+        await client.until("audio")
+        await client.say(speech[: RATE * 2 * 3 // 10])
+        await client.until("reply.paused")  # and nothing more comes from the microphone
+        await client.until("reply.resumed")
+        await client.until("reply.done")
+
+
+async def test_one_cough_after_another_holds_no_reply_for_ever(engines: Scripted, speech: bytes) -> None:
+    cough = speech[: RATE * 2 * 4 // 10] + bytes(RATE * 2 * 4 // 10)
+    patient = {"interrupt_after_ms": 800, "resume_after_ms": 1500}
+    async with served(engines, **patient) as sophia, sophia.session() as client:
+        await speaking(sophia, client)
+
+        async def keep_coughing() -> None:
+            while True:
+                await client.say(cough)
+                await asyncio.sleep(0.5)
+
+        coughing = asyncio.create_task(keep_coughing())
+        await client.until("reply.paused")
+        await client.until("reply.resumed")
+        coughing.cancel()
+
+
+async def test_the_quiet_behind_a_cough_makes_it_no_lasting_speech(engines: Scripted, speech: bytes) -> None:
+    async with served(engines, interrupt_after_ms=500) as sophia, sophia.session() as client:
+        await speaking(sophia, client)
+        await client.say(speech[: RATE * 2 * 4 // 10])
+        await quiet(client, 1.0)
+        await client.until("reply.resumed")
+    assert not client.of("interrupted")
+
+
+async def test_a_crowd_in_the_room_does_not_hold_the_answer_back(sophia: Sophia, crowd: bytes) -> None:
+    """The question was heard, so its answer is spoken, though the room never falls quiet."""
+    sophia.engines.nova.answer = LONG[:4]
+    async with sophia.session() as client:
+        await client.say(crowd[: RATE * 2])
+        await client.until("speech.started")
+        sophia.engines.recognition.final("tell me a story")
+        await client.until("reply.started")
+        await client.say(crowd[RATE * 2 :])
+        await client.until("turn.metrics")
+    assert not client.of("reply.paused")
+    assert not client.of("interrupted")
+
+
+@pytest.mark.parametrize(
+    ("said", "language"), [("Mhm?", "en-US"), ("Uh-huh!", "en-US"), ("\u00c4hm.", "DE-de")]
+)
+async def test_a_backchannel_is_one_however_it_is_written(
+    sophia: Sophia, speech: bytes, said: str, language: str
+) -> None:
+    async with sophia.session(language=language) as client:
+        await speaking(sophia, client)
+        await client.say(speech[: RATE * 2 * 3 // 10])
+        await client.until("reply.paused")
+        sophia.engines.recognition.final(said)
+        await client.until("reply.resumed")
+
+
+async def test_a_pause_never_comes_before_its_reply(sophia: Sophia, speech: bytes) -> None:
+    async with sophia.session() as client:
+        await client.send(type="text", text="hello")
+        await client.say(speech)
+        await client.until("reply.paused")
+    kinds = [event["type"] for event in client.events]
+    assert kinds.index("reply.started") < kinds.index("reply.paused")
+
+
+async def test_every_turn_that_ends_has_begun(sophia: Sophia) -> None:
+    async with sophia.session() as client:
+        for _ in range(10):
+            await client.send(type="text", text="hello")
+        await client.send(type="cancel")
+        for _ in range(10):
+            await client.until("interrupted")
+    assert [event["turn"] for event in client.of("reply.started")] == list(range(1, 11))
+
+
+async def test_a_turn_cancelled_before_its_words_leaves_no_old_sound_to_hear_again(
+    sophia: Sophia, speech: bytes
+) -> None:
+    ears = sophia.engines.recognition
+    async with sophia.session() as client:
+        await client.say(speech + bytes(RATE * 2 // 2))
+        await client.until("speech.stopped")
+        await client.send(type="cancel")
+        await asyncio.sleep(0.6)  # by now no words belong to that speech
+        await quiet(client, 3.0)
+        await ears.has_received(3.0)
+        ears.fail(grpc.StatusCode.UNAVAILABLE)
+        await client.until("error")
+        await ears.opened()
+        await ears.opened()
+        await ears.has_received(0.1)
+        assert len(ears.received[1]) < RATE * 2
 
 
 async def test_fifty_interruptions_in_a_row(sophia: Sophia) -> None:

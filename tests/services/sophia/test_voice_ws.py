@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
 from services.sophia.events import Animation, Error
+from services.sophia.metrics import SESSIONS
 from services.sophia.voice_ws import encode, parse
 from shared.errors import InputError
 from tests.services.sophia.conftest import Client, Sophia, served
@@ -155,6 +156,21 @@ async def test_a_broken_session_is_resumed_with_its_history_once(sophia: Sophia)
     assert sophia.engines.nova.asked[-1][:2] == [("user", "one"), ("assistant", "Hello there.")]
 
 
+async def test_a_client_is_back_before_its_broken_connection_was_noticed(sophia: Sophia) -> None:
+    async with sophia.session() as first:
+        await first.send(type="text", text="one")
+        await first.until("reply.done")
+        await first.send(type="playback", played_ms=1e6)
+        async with sophia.session(resume=first.events[0]["resume_token"]) as second:
+            with pytest.raises(ConnectionClosed) as closed:
+                await first.until("never")
+            assert closed.value.rcvd is not None
+            assert "elsewhere" in closed.value.rcvd.reason
+            await second.send(type="text", text="two")
+            await second.until("reply.done")
+    assert sophia.engines.nova.asked[-1] == [("user", "one"), ("assistant", "Hello there."), ("user", "two")]
+
+
 async def test_a_session_too_many_is_refused_with_a_reason(engines: Scripted) -> None:
     async with (
         served(engines, max_sessions=1) as sophia,
@@ -191,3 +207,118 @@ async def test_our_own_page_and_an_allowed_one_can(engines: Scripted) -> None:
             async with connect(url, proxy=None, origin=Origin(origin)) as socket:
                 await Client(socket).send(type="session.start")
                 await Client(socket).until("session.started")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[" * 100_000,
+        '{"type":' * 50_000,
+        '{"type": "' + "x" * 900_000 + '"}',
+        '{"type": "text", "text": "' + "x" * 900_000 + '"}',
+        '{"type": "session.start", "system": "' + "x" * 900_000 + '"}',
+        '{"type": "session.start", "language": "en' + "-abcdefgh" * 90_000 + '"}',
+        '{"type": "session.start", "voice": "' + "x" * 900_000 + '"}',
+        '{"type": "text", "text": "\\ud800"}',
+        '{"type": "text", "text": "' + "\\u0000" * 9 + '"',
+        "",
+        "null",
+    ],
+    ids=lambda message: message[:24] or "nothing",
+)
+async def test_a_monstrous_message_is_answered_in_a_few_words(sophia: Sophia, message: str) -> None:
+    async with connect(f"ws://{sophia.address}/sophia/voice", proxy=None) as socket:
+        client = Client(socket)
+        await socket.send(message)
+        error = await client.until("error")
+        assert error["code"] == "bad_request"
+        assert len(error["message"]) < 300
+        await client.send(type="text", text="hello")
+        await client.until("reply.done")
+
+
+async def test_sound_faster_than_time_leaves_the_others_their_turn(
+    sophia: Sophia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that one client cannot have the event loop for itself: TCP tells it to wait."""
+    monkeypatch.setattr("services.sophia.voice_ws.BURST_S", 1.0)
+    async with sophia.session() as client, sophia.session() as other:
+        await client.say(bytes(640))
+        await sophia.engines.recognition.opened()
+        flood = asyncio.create_task(client.socket.send([bytes(32000)] * 1000))
+        await other.send(type="text", text="hello")
+        await other.until("reply.done")
+        flood.cancel()
+        await asyncio.wait([flood])
+        client.socket.transport.abort()
+
+
+async def test_single_bytes_make_whole_samples(sophia: Sophia) -> None:
+    async with sophia.session() as client:
+        for _ in range(1001):
+            await client.socket.send(b"\x01")
+        await client.socket.send(b"")
+        await sophia.engines.recognition.has_received(0.03)
+        sophia.engines.recognition.final("hello")
+        await client.until("reply.done")
+
+
+async def test_a_client_that_takes_nothing_is_let_go_and_its_place_is_free(
+    engines: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.sophia.voice_ws.SEND_DEADLINE_S", 0.3)
+    monkeypatch.setattr("services.sophia.turn.MAX_ANSWER_CHARS", 300_000)  # to fill what TCP holds
+    engines.nova.answer = ["x" * 300_000]
+    async with served(engines, max_sessions=1) as sophia:
+        async with sophia.session() as client:
+            client.socket.transport.pause_reading()
+            while SESSIONS._value.get():
+                await client.send(type="text", text="hello")
+                await asyncio.sleep(0.1)
+            client.socket.transport.abort()
+        async with sophia.session() as client:
+            await client.send(type="cancel")
+
+
+async def test_a_session_that_fails_inside_is_closed_and_may_be_resumed(
+    sophia: Sophia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What must not happen, and so needs a fault of our own making."""
+    async with sophia.session() as client:
+        token = client.events[0]["resume_token"]
+        await client.send(type="text", text="one")
+        await client.until("reply.done")
+        await client.send(type="playback", played_ms=1e6)
+        await client.send(type="playback", played_ms=1e6)
+        monkeypatch.setattr("services.sophia.session.Session.cancel", None)
+        await client.send(type="cancel")
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.until("never")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1011
+    async with sophia.session(resume=token) as client:
+        await client.send(type="text", text="two")
+        await client.until("reply.done")
+    assert sophia.engines.nova.asked[-1][:2] == [("user", "one"), ("assistant", "Hello there.")]
+
+
+async def test_two_hundred_sessions_leave_nothing_behind(sophia: Sophia) -> None:
+    engines = sophia.engines
+    before = asyncio.all_tasks()
+
+    async def visit(number: int) -> None:
+        async with sophia.session(animation=True) as client:
+            await client.send(type="text", text="hello")
+            await client.say(bytes(640))
+            await client.until(("reply.started", "reply.text", "audio", "animation")[number % 4])
+            if number % 3 == 0:
+                client.socket.transport.abort()
+            elif number % 3 == 1:
+                await client.send(type="session.end")
+
+    for start in range(0, 200, 20):
+        await asyncio.gather(*(visit(number) for number in range(start, start + 20)))
+    async with asyncio.timeout(10):
+        while len(asyncio.all_tasks()) > len(before) + 5 or SESSIONS._value.get():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert engines.recognition.open == 0
