@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import pytest
 from websockets.asyncio.client import connect
@@ -262,31 +261,6 @@ async def test_single_bytes_make_whole_samples(sophia: Sophia) -> None:
         await sophia.engines.recognition.has_received(0.03)
         sophia.engines.recognition.final("hello")
         await client.until("reply.done")
-
-
-async def test_a_client_that_takes_nothing_is_let_go_and_its_place_is_free(
-    engines: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("services.sophia.voice_ws.SEND_DEADLINE_S", 0.3)
-    monkeypatch.setattr("services.sophia.turn.MAX_ANSWER_CHARS", 300_000)
-    engines.nova.answer = ["x" * 300_000]  # soon more than TCP holds
-    async with served(engines, max_sessions=1) as sophia:
-        narrow = socket.socket()
-        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        host, _, port = sophia.address.partition(":")
-        narrow.connect((host, int(port)))
-        url = f"ws://{sophia.address}/sophia/voice"
-        async with connect(url, sock=narrow, proxy=None, compression=None) as deaf:
-            deaf.transport.pause_reading()
-            async with asyncio.timeout(20):
-                await Client(deaf).send(type="text", text="hello")
-                while SESSIONS._value.get():
-                    await Client(deaf).send(type="text", text="hello")
-                    await asyncio.sleep(0.2)
-            deaf.transport.abort()
-        async with sophia.session() as client:
-            await client.send(type="text", text="hello")
-            await client.until("reply.started")
 
 
 async def test_a_session_that_fails_inside_is_closed_and_may_be_resumed(
