@@ -20,6 +20,7 @@ from embedded.face.settings import FaceSettings
 from shared import channels
 from shared.audio import BYTES_PER_SAMPLE
 from shared.errors import AudioError, InputError, Overloaded, VoxloopError
+from shared.outgoing import Outgoing
 from shared.wire.audio2face import animation_pb2, messages_pb2, status_pb2
 from shared.wire.audio2face.controller_pb2_grpc import A2FControllerServiceServicer
 
@@ -39,14 +40,15 @@ class FaceServicer(A2FControllerServiceServicer):
     async def ProcessAudioStream(  # type: ignore[override]  # noqa: N802 - the protocol's name
         self, _: object, context: Any
     ) -> None:
+        outgoing = Outgoing[Response](context)
         try:
             with self._counted():
-                await _Stream(self._settings, context).run()
+                await _Stream(self._settings, context, outgoing).run()
         except _ClientGone:
-            await context.abort(grpc.StatusCode.CANCELLED, "the stream ended without end_of_audio")
+            await outgoing.abort(grpc.StatusCode.CANCELLED, "the stream ended without end_of_audio")
         except VoxloopError as error:
             log.info("stream refused: %s", error)
-            await context.abort(channels.status_of(error), str(error))
+            await outgoing.abort(channels.status_of(error), str(error))
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -76,9 +78,10 @@ class _ClientGone(Exception):
 class _Stream:
     """One call, from the header to the final status."""
 
-    def __init__(self, settings: FaceSettings, context: Context) -> None:
+    def __init__(self, settings: FaceSettings, context: Context, outgoing: Outgoing[Response]) -> None:
         self._settings = settings
         self._context = context
+        self._outgoing = outgoing
 
     async def run(self) -> None:
         header = await self._read()
@@ -143,7 +146,7 @@ class _Stream:
     async def _write(self, message: Response) -> None:
         try:
             async with asyncio.timeout(self._settings.write_timeout_s):
-                await self._context.write(message)
+                await self._outgoing.write(message)
         except TimeoutError:
             raise Overloaded(f"the client took nothing for {self._settings.write_timeout_s:g} s") from None
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import grpc
 import grpc.aio
 from riva.client.proto import riva_asr_pb2 as pb
 from riva.client.proto import riva_asr_pb2_grpc as pb_grpc
@@ -21,6 +20,7 @@ from embedded.speech.refusals import guarded, unavailable_model
 from embedded.speech.results import Options, Result
 from shared.audio import BYTES_PER_SAMPLE, RATE
 from shared.errors import InputError, Overloaded
+from shared.outgoing import Outgoing
 
 MODEL = "sphinx-en-us"
 LANGUAGE = "en-US"
@@ -56,7 +56,7 @@ class Recognition(pb_grpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
         return response
 
     @guarded
-    async def Recognize(self, request: pb.RecognizeRequest, _: Context) -> pb.RecognizeResponse:  # noqa: N802
+    async def Recognize(self, request: pb.RecognizeRequest, _: Outgoing[Any]) -> pb.RecognizeResponse:  # noqa: N802
         config = request.config
         _check_model(config, "offline")
         pcm = read_recording(
@@ -79,7 +79,7 @@ class Recognition(pb_grpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
 
     @guarded
     async def StreamingRecognize(  # noqa: N802
-        self, requests: AsyncIterator[pb.StreamingRecognizeRequest], context: Context
+        self, requests: AsyncIterator[pb.StreamingRecognizeRequest], outgoing: Outgoing[Any]
     ) -> None:
         first = await anext(requests, None)
         if first is None:
@@ -95,7 +95,7 @@ class Recognition(pb_grpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_listen(listener, intake, requests))
-                    group.create_task(_answer(listener, first, context.write))
+                    group.create_task(_answer(listener, first, outgoing.write))
             finally:
                 listener.drop()
 

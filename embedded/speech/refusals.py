@@ -11,11 +11,13 @@ import grpc
 import grpc.aio
 
 from shared.errors import InputError, Overloaded, PeerTimeout, PeerUnavailable, VoxloopError
+from shared.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Method = Callable[[Any, Any, "grpc.aio.ServicerContext[Any, Any]"], Coroutine[Any, Any, T]]
+Method = Callable[[Any, Any, Outgoing[Any]], Coroutine[Any, Any, T]]
+Guarded = Callable[[Any, Any, "grpc.aio.ServicerContext[Any, Any]"], Coroutine[Any, Any, T]]
 
 _CODES: tuple[tuple[type[VoxloopError], grpc.StatusCode], ...] = (
     (InputError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -31,16 +33,17 @@ def unavailable_model(**parameters: object) -> InputError:
     return InputError(f"Unavailable model requested given these parameters: {given}")
 
 
-def guarded(method: Method[T]) -> Method[T]:
+def guarded(method: Method[T]) -> Guarded[T]:
     """A VoxloopError that leaves the method becomes the call's status."""
 
     @functools.wraps(method)
     async def call(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> T:
+        outgoing = Outgoing[Any](context)
         try:
-            return await method(self, request, context)
+            return await method(self, request, outgoing)
         except* VoxloopError as group:
             error = _first(group)
-        return await _abort(context, error)
+        return await _abort(outgoing, error)
 
     return call
 
@@ -50,8 +53,8 @@ def _first(group: BaseExceptionGroup[VoxloopError]) -> VoxloopError:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: VoxloopError) -> NoReturn:
+async def _abort(outgoing: Outgoing[Any], error: VoxloopError) -> NoReturn:
     code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
     if code is not grpc.StatusCode.INVALID_ARGUMENT:
         log.warning("a call ended with %s: %s", code.name, error)
-    await context.abort(code, f"Error: {error}")
+    await outgoing.abort(code, f"Error: {error}")

@@ -22,6 +22,7 @@ from embedded.speech.timing import WordClock
 from embedded.speech.voices import SUBVOICE, VOICES, Voice, find_voice
 from shared.audio import BYTES_PER_SAMPLE, check_rate
 from shared.errors import InputError
+from shared.outgoing import Outgoing
 
 DEFAULT_RATE = 22050
 FIRST_CHUNK_S, CHUNK_S = 0.1, 0.25
@@ -81,7 +82,7 @@ class Synthesis(pb_grpc.RivaSpeechSynthesisServicer):  # type: ignore[misc]
 
     @guarded
     async def Synthesize(  # noqa: N802
-        self, request: pb.SynthesizeSpeechRequest, _: Context
+        self, request: pb.SynthesizeSpeechRequest, _: Outgoing[Any]
     ) -> pb.SynthesizeSpeechResponse:
         whole = pb.SynthesizeSpeechResponse(id=request.id)
         audio: list[bytes] = []
@@ -93,11 +94,11 @@ class Synthesis(pb_grpc.RivaSpeechSynthesisServicer):  # type: ignore[misc]
 
     @guarded
     async def SynthesizeOnline(  # noqa: N802
-        self, requests: AsyncIterator[pb.SynthesizeSpeechRequest], context: Context
+        self, requests: AsyncIterator[pb.SynthesizeSpeechRequest], outgoing: Outgoing[Any]
     ) -> None:
         async for request in requests:
             async for part in self._speak(Order.of(request)):
-                await context.write(part)
+                await outgoing.write(part)
 
     async def _speak(self, order: Order) -> AsyncIterator[pb.SynthesizeSpeechResponse]:
         """The sound in pieces, each with the words that ended by then, in ms of this request's sound."""

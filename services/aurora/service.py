@@ -18,6 +18,7 @@ from services.aurora.settings import AuroraSettings
 from services.aurora.viewers import Viewers
 from shared import channels
 from shared.errors import InputError, Overloaded, PeerError, VoxloopError
+from shared.outgoing import Outgoing
 from shared.wire.aurora.v1.aurora_pb2_grpc import AuroraServicer
 
 log = logging.getLogger(__name__)
@@ -35,13 +36,14 @@ class FaceService(AuroraServicer):
     async def Animate(  # type: ignore[override]  # noqa: N802 - the protocol's name
         self, _: object, context: Any
     ) -> None:
+        caller = _Caller(context, self._settings.caller_timeout_s)
         try:
             with _counted():
-                await self._animate(_Caller(context, self._settings.caller_timeout_s))
+                await self._animate(caller)
         except TurnAbandoned:
-            await context.abort(grpc.StatusCode.CANCELLED, "the stream ended without End")
+            await caller.outgoing.abort(grpc.StatusCode.CANCELLED, "the stream ended without End")
         except VoxloopError as error:
-            await _refuse(context, error)
+            await _refuse(caller.outgoing, error)
 
     async def _animate(self, caller: _Caller) -> None:
         first = await caller.read()
@@ -60,6 +62,7 @@ class _Caller:
     def __init__(self, context: Context, timeout_s: float) -> None:
         self._context = context
         self._timeout_s = timeout_s
+        self.outgoing = Outgoing[Response](context)
 
     async def read(self) -> Request | None:
         try:
@@ -72,7 +75,7 @@ class _Caller:
     async def write(self, message: Response) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._context.write(message)
+                await self.outgoing.write(message)
         except TimeoutError:
             raise Overloaded(f"the caller took nothing for {self._timeout_s:g} s") from None
 
@@ -93,10 +96,10 @@ def _counted() -> Iterator[None]:
         metrics.TURNS.labels(outcome).inc()
 
 
-async def _refuse(context: Context, error: VoxloopError) -> None:
+async def _refuse(outgoing: Outgoing[Response], error: VoxloopError) -> None:
     """Ends the call with the status of `error`; the trailing metadata say its code and whether to retry."""
     if isinstance(error, PeerError):
         metrics.PEER_ERRORS.labels(error.code).inc()
         log.warning("%s (%s)", error, error.code)
     metadata = (("voxloop-code", error.code), ("voxloop-retryable", "1" if error.retryable else "0"))
-    await context.abort(channels.status_of(error), str(error), trailing_metadata=metadata)
+    await outgoing.abort(channels.status_of(error), str(error), metadata)

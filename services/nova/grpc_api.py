@@ -14,6 +14,7 @@ from services.nova.service import Nova
 from services.nova.settings import NovaSettings
 from shared import channels
 from shared.errors import InputError, Overloaded, VoxloopError
+from shared.outgoing import Outgoing
 from shared.wire.nova.v1 import nova_pb2, nova_pb2_grpc
 
 NAME = "voxloop.nova.v1.Nova"
@@ -32,8 +33,10 @@ class NovaServicer(nova_pb2_grpc.NovaServicer):
 
     # Messages are written, not yielded: a cancelled call must not leave a half-closed generator behind.
     async def Generate(self, request: nova_pb2.GenerateRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802
+        outgoing = Outgoing[nova_pb2.GenerateResponse](context)
+
         async def write(text: str) -> None:
-            await context.write(nova_pb2.GenerateResponse(text=text))
+            await outgoing.write(nova_pb2.GenerateResponse(text=text))
 
         lane = Lane.BATCH if request.priority == nova_pb2.PRIORITY_BATCH else Lane.VOICE
         try:
@@ -43,7 +46,7 @@ class NovaServicer(nova_pb2_grpc.NovaServicer):
                 # The call's own deadline cancels this coroutine, as its client does.
                 answer = await self._nova.stream(prompt, sampling, ticket, write)
         except VoxloopError as error:
-            await _abort(context, error)
+            await _abort(outgoing, error)
         finish = nova_pb2.Finish(
             reason=answer.finish_reason,
             prompt_tokens=answer.prompt_tokens or 0,
@@ -79,8 +82,8 @@ def _sampling(wire: nova_pb2.Sampling, settings: NovaSettings) -> Sampling:
         raise InputError(problems) from None
 
 
-async def _abort(context: Context, error: VoxloopError) -> NoReturn:
+async def _abort(outgoing: Outgoing[nova_pb2.GenerateResponse], error: VoxloopError) -> NoReturn:
     metadata = [("voxloop-code", error.code), ("voxloop-retryable", "1" if error.retryable else "0")]
     if isinstance(error, Overloaded):
         metadata.append(("retry-after", "1"))
-    await context.abort(channels.status_of(error), str(error), trailing_metadata=tuple(metadata))
+    await outgoing.abort(channels.status_of(error), str(error), tuple(metadata))

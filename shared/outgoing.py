@@ -1,0 +1,37 @@
+"""What a gRPC server sends on one call: messages, and a status that is sure to come after them.
+
+gRPC's core sends one thing at a time on a call. A write whose task was cancelled goes on there, and a status
+that meets it is refused (GRPC_CALL_ERROR_TOO_MANY_OPERATIONS) and never sent: the caller then waits for it
+until a deadline of its own. So here a write, once begun, is finished, whoever gives up on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Generic, NoReturn, TypeVar
+
+import grpc
+import grpc.aio
+
+Message = TypeVar("Message")
+
+
+class Outgoing(Generic[Message]):
+    """One task at a time writes to it."""
+
+    def __init__(self, context: grpc.aio.ServicerContext[Any, Message]) -> None:
+        self._context = context
+        self._writing: asyncio.Future[None] | None = None
+
+    async def write(self, message: Message) -> None:
+        self._writing = asyncio.ensure_future(self._context.write(message))
+        await asyncio.shield(self._writing)
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> NoReturn:
+        """Has no deadline: a caller that takes nothing can be told nothing either, and gRPC has no other way
+        to end its call. It costs a waiting task until it hangs up, so give back everything else first."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+        await self._context.abort(code, details, trailing_metadata=metadata)
