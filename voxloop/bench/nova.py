@@ -42,7 +42,7 @@ ALONE_BEFORE_WAVE = 10
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. The defaults take some three minutes of two cores."""
+    """How much is measured. The defaults take some five minutes of two cores."""
 
     concurrency: tuple[int, ...] = (1, 8, 32, 64)
     rounds: int = 5
@@ -51,7 +51,7 @@ class Plan:
     alone: int = 150
     """Streams one at a time, on each side."""
     batch: int = 32
-    cancelled: int = 2000
+    cancelled: int = 20_000
     cancelled_at_once: int = 32
     crowd: int = 500
     waves: int = 6

@@ -19,6 +19,8 @@ from .options import Options
 START_S = 300.0
 """How long a model may take to load."""
 CLOSE_S = 2.0
+KERNELS_KEPT = "128"
+"""Of oneDNN, which compiles one for each shape; see COMPILED_KEPT in pipeline.py."""
 
 
 class Unavailable(Exception):
@@ -41,6 +43,7 @@ class Child:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [python, "-m", f"{folder.name}.process", str(theirs.fileno()), options.to_json()],
                 cwd=folder.parent,
+                env={"ONEDNN_PRIMITIVE_CACHE_CAPACITY": KERNELS_KEPT, **os.environ},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )

@@ -6,11 +6,10 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from .answer import Answer
-from .messages import Batch, Begun, Cancel, Fault, Finish, Gain, Refusal, Start, Stats
+from .messages import Batch, Begun, Cancel, Fault, Finish, Gain, Inbox, Refusal, Start, Stats
 from .sampling import Sampling
 
 
@@ -85,7 +84,7 @@ class Engine:
         pipeline: Pipeline,
         tokens: Tokens,
         limits: Limits,
-        inbox: SimpleQueue[Any],
+        inbox: Inbox,
         send: Callable[[Batch], None],
     ) -> None:
         self._pipeline = pipeline

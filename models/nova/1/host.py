@@ -20,8 +20,8 @@ from .messages import Batch, Begun, Broken, Cancel, Fault, Gain, Refusal, Start,
 from .options import Options
 from .sampling import Sampling
 
-PACE_S = 0.0005
-"""Between messages to Triton."""
+PACE_S = 0.001
+"""Between messages to Triton. Half of it costs 64 streams a fifth of their tokens and helps nobody."""
 POLL_S = 0.04
 """Each request is asked once in this time whether it was cancelled …"""
 POLL_GAP_S = 0.002

@@ -7,6 +7,7 @@ an engine that crashes takes neither the server nor the model with it.
 
 from __future__ import annotations
 
+import select
 import threading
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -101,11 +102,32 @@ class Broken(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """Put in the mailbox by its reader when the other side is gone."""
+    """What is read when the other side is gone."""
+
+
+class Inbox:
+    """What comes to the engine, read by its own thread between two steps.
+
+    A thread beside it would wait for Python's lock, which a step holds, several steps for each message.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._poll = select.poll()
+        self._poll.register(connection.fileno(), select.POLLIN)
+
+    def empty(self) -> bool:
+        return not self._poll.poll(0)
+
+    def get(self) -> Any:
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError):
+            return Ended()
 
 
 class Mailbox(SimpleQueue[Any]):
-    """What has come from the other side, read without pause: two full sockets would wait for each other."""
+    """What comes from the engine, read without pause, so that two full sockets never wait for each other."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()

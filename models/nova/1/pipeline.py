@@ -22,6 +22,10 @@ BLOCK_TOKENS = 32
 BATCHED_TOKENS = 512
 """Of one step. A longer prompt is read in several, so that it does not hold up those who generate."""
 
+COMPILED_KEPT = 64
+"""Kernels that the CPU plugin keeps, each for one shape of a step. Its default of 5000, and oneDNN's (see
+child.py), are a quarter of a gigabyte after some thousands of requests, and no faster."""
+
 _PRECISION: dict[str, dict[str, str]] = {
     "exact": {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f16"},
     "fast": {},
@@ -77,6 +81,7 @@ class OpenVinoPipeline:
             scheduler,
             "CPU",
             INFERENCE_NUM_THREADS=options.threads,
+            CPU_RUNTIME_CACHE_CAPACITY=COMPILED_KEPT,
             **_PRECISION[options.precision],
         )
         self._defaults = self._pipeline.get_config()

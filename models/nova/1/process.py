@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from .engine import Engine, Limits
-from .messages import Broken, Mailbox, Ready
+from .messages import Broken, Inbox, Ready
 from .options import Options
 from .weights import BadModel, context_length
 
@@ -37,7 +37,7 @@ def _load(connection: Connection, options: Options) -> Engine:
     pipeline = OpenVinoPipeline(model, tokens.tokenizer, options)
     connection.send(Ready(context))
     limits = Limits(context, options.max_running)
-    return Engine(pipeline, tokens, limits, Mailbox(connection), connection.send)
+    return Engine(pipeline, tokens, limits, Inbox(connection), connection.send)
 
 
 if __name__ == "__main__":

@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from tritonclient.grpc import InferInput
-
-from services.nova.triton_client import PEER
+from services.nova.triton_client import PEER, Input
 from shared.errors import PeerProtocol
 
 
-def strings(name: str, values: Sequence[str]) -> InferInput:
-    return _input(name, "BYTES", np.array([value.encode() for value in values], dtype=np.object_))
+def strings(name: str, values: Sequence[str]) -> Input:
+    """Each string as its length in four bytes little-endian, then UTF-8."""
+    rows = [value.encode() for value in values]
+    return Input(name, "BYTES", b"".join(struct.pack("<I", len(row)) + row for row in rows), len(rows))
 
 
-def string(name: str, value: str) -> InferInput:
+def string(name: str, value: str) -> Input:
     return strings(name, (value,))
 
 
-def flag(name: str, value: bool = True) -> InferInput:
-    return _input(name, "BOOL", np.array([value]))
+def flag(name: str, value: bool = True) -> Input:
+    return Input(name, "BOOL", struct.pack("<?", value))
 
 
-def int32(name: str, value: int) -> InferInput:
-    return _input(name, "INT32", np.array([value], np.int32))
+def int32(name: str, value: int) -> Input:
+    return Input(name, "INT32", struct.pack("<i", value))
 
 
-def uint64(name: str, value: int) -> InferInput:
-    return _input(name, "UINT64", np.array([value], np.uint64))
+def uint64(name: str, value: int) -> Input:
+    return Input(name, "UINT64", struct.pack("<Q", value))
 
 
-def fp32(name: str, value: float) -> InferInput:
-    return _input(name, "FP32", np.array([value], np.float32))
-
-
-def _input(name: str, datatype: str, values: np.ndarray[Any, Any]) -> InferInput:
-    tensor = InferInput(name, list(values.shape), datatype)  # type: ignore[no-untyped-call]
-    tensor.set_data_from_numpy(values)  # type: ignore[no-untyped-call]
-    return tensor
+def fp32(name: str, value: float) -> Input:
+    return Input(name, "FP32", struct.pack("<f", value))
 
 
 def outputs(response: Any) -> dict[str, bytes]:

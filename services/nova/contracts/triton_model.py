@@ -6,11 +6,9 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from tritonclient.grpc import InferInput
-
 from services.nova import templates
 from services.nova.contracts import Prompt, Text, tensors
-from services.nova.triton_client import TritonClient
+from services.nova.triton_client import Input, TritonClient
 from shared.errors import InputError, PeerRefused, PeerUnavailable
 
 _TOO_LONG = re.compile(
@@ -35,7 +33,7 @@ class TritonModel:
         return self._render(prompt.messages)
 
     async def responses(
-        self, inputs: Sequence[InferInput], *, stream: bool
+        self, inputs: Sequence[Input], *, stream: bool
     ) -> AsyncGenerator[dict[str, bytes], None]:
         """The output tensors of each response, by name. Close it to stop the model."""
         try:
