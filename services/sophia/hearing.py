@@ -26,6 +26,8 @@ from shared.verdict import Verdict
 PRE_ROLL_S = 0.6
 """Kept from before the speech, so that a new stream does not miss its first sound."""
 MAX_BACKLOG_S = 15.0
+QUIET_PIECE_S = 0.1
+"""Where nobody speaks, audio goes to Riva in pieces of this length: each is a message, and costs one."""
 WRITE_DEADLINE_S = 5.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 2.0
 
@@ -52,7 +54,8 @@ class Backlog:
         self._filled = asyncio.Event()
         self.in_speech = False
 
-    def feed(self, pcm: bytes) -> None:
+    def feed(self, pcm: bytes, *, quiet: bool = False) -> None:
+        """`quiet`: Riva may have this a little later."""
         length = duration_s(pcm)
         self._fed_s += length
         self._kept.append(pcm)
@@ -65,7 +68,14 @@ class Backlog:
             dropped = duration_s(self._unsent.popleft())
             self._unsent_s -= dropped
             AUDIO_DROPPED.inc(dropped)
-        self._filled.set()
+        if not quiet or self._unsent_s >= QUIET_PIECE_S:
+            self._filled.set()
+        elif len(self._unsent) == 1:  # also where no more comes
+            asyncio.get_running_loop().call_later(QUIET_PIECE_S, self._fill)
+
+    def _fill(self) -> None:
+        if self._unsent:
+            self._filled.set()
 
     async def take(self) -> bytes:
         """All that waits, in one piece."""
@@ -73,6 +83,7 @@ class Backlog:
         pcm = self._unsent.popleft() if len(self._unsent) == 1 else b"".join(self._unsent)
         self._unsent.clear()
         self._unsent_s = 0.0
+        self._filled.clear()
         return pcm
 
     def forget_sent(self) -> None:
@@ -85,12 +96,11 @@ class Backlog:
         Returns where in the session's audio that begins, in ms.
         """
         self._unsent, self._unsent_s = self._kept.copy(), self._kept_s
+        self._filled.set() if self._unsent else self._filled.clear()
         return (self._fed_s - self._kept_s) * 1e3
 
     async def until_filled(self) -> None:
-        while not self._unsent:
-            self._filled.clear()
-            await self._filled.wait()
+        await self._filled.wait()
 
 
 class Hearing:
@@ -112,11 +122,11 @@ class Hearing:
         self._told = False
         self._backoff_s = FIRST_BACKOFF_S
 
-    def feed(self, pcm: bytes, *, in_speech: bool) -> None:
-        """PCM16 mono at 16 kHz; `in_speech` while an utterance is under way."""
+    def feed(self, pcm: bytes, *, in_speech: bool, quiet: bool = False) -> None:
+        """PCM16 mono at 16 kHz; `in_speech` while an utterance is under way, `quiet` while none is near."""
         if not self._deaf:
             self._backlog.in_speech = in_speech
-            self._backlog.feed(pcm)
+            self._backlog.feed(pcm, quiet=quiet)
 
     async def run(self) -> None:
         """Recognise until cancelled. A fault is told once, then tried again until Riva is back."""

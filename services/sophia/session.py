@@ -98,7 +98,8 @@ class Session:
             self._on_speech_started() if began else self._on_speech_stopped()
         if self._paused and self._vad.voiced_ms >= self._settings.interrupt_after_ms:
             self._interrupt("long speech")
-        self._hearing.feed(pcm, in_speech=self._vad.speaking or self._awaiting_final)
+        in_speech = self._vad.speaking or self._awaiting_final
+        self._hearing.feed(pcm, in_speech=in_speech, quiet=self._vad.quiet and not in_speech)
 
     def text(self, text: str) -> None:
         """A typed turn; it interrupts a reply that is being spoken."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from shared.silero import WINDOW_MS, VoiceDetector
 
+QUIET_AFTER_MS = 600.0
+QUIET_PROBABILITY = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class VadSettings:
@@ -24,6 +27,7 @@ class Vad:
         self._settings = settings
         self._detector = VoiceDetector()
         self._loud_ms = 0.0
+        self._probability = 0.0
         self.speaking = False
         self.speech_ms = 0.0
         """How long the present speech has lasted."""
@@ -48,6 +52,11 @@ class Vad:
         return changes
 
     @property
+    def quiet(self) -> bool:
+        """Nothing like speech has come for a while, the newest window included."""
+        return self._idle and self._probability < QUIET_PROBABILITY and self.quiet_ms >= QUIET_AFTER_MS
+
+    @property
     def _idle(self) -> bool:
         return not self.speaking and not self._loud_ms
 
@@ -61,6 +70,7 @@ class Vad:
         return was_speaking
 
     def _step(self, probability: float) -> bool | None:
+        self._probability = probability
         if probability >= self._settings.start_threshold:
             self.quiet_ms = 0.0
         elif probability < self._settings.stop_threshold or self.quiet_ms:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
-import httpx
+import aiohttp
 import orjson
+from aiohttp.http_exceptions import ContentEncodingError
 from pydantic import SecretStr
 
 from services.nova.contracts import Chat, Deadlines, Finish, FinishReason, Piece, Prompt, Sampling
@@ -45,12 +48,15 @@ class OpenAiContract:
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise SettingsError(f"the address of {PEER} must begin with http:// or https://, not {url!r}")
-        self._client = httpx.AsyncClient(
-            base_url=url.rstrip("/"),
-            headers={"authorization": f"Bearer {key.get_secret_value()}"} if key else {},
-            timeout=None,  # noqa: S113 - every wait below has its own
-            limits=httpx.Limits(max_connections=connections),
+        # aiohttp costs the voice a millisecond less for each answer than httpx does.
+        self._client = aiohttp.ClientSession(
+            headers={"content-type": "application/json"}
+            | ({"authorization": f"Bearer {key.get_secret_value()}"} if key else {}),
+            timeout=aiohttp.ClientTimeout(total=None),  # every wait below has its own
+            connector=aiohttp.TCPConnector(limit=connections),
+            trace_configs=[_noting_kept_connections()],
         )
+        self._url = url.rstrip("/")
         self._model = model
         self._deadlines = deadlines
 
@@ -67,56 +73,80 @@ class OpenAiContract:
                 yield _finish(choice.get("finish_reason"), answer.get("usage"))
                 return
             events, reason, usage = _Events(response), None, None
-            while (event := await _within(limit_s, events.next())) is not None:
-                if choices := event.get("choices"):
-                    choice = _choice({"choices": choices})
-                    if text := _text(choice, "delta"):
-                        limit_s = self._deadlines.inter_token_s
-                        yield Piece(text, 1)
-                    reason = choice.get("finish_reason") or reason
-                usage = event.get("usage") or usage
+            while (come := await _within(limit_s, events.next())) is not None:
+                texts = []
+                for event in come:
+                    if choices := event.get("choices"):
+                        choice = _choice({"choices": choices})
+                        if text := _text(choice, "delta"):
+                            texts.append(text)
+                        reason = choice.get("finish_reason") or reason
+                    usage = event.get("usage") or usage
+                if texts:
+                    limit_s = self._deadlines.inter_token_s
+                    yield Piece("".join(texts), len(texts))
             yield _finish(reason, usage)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._client.close()
 
     @asynccontextmanager
-    async def _post(self, path: str, body: dict[str, Any], limit_s: float) -> AsyncIterator[httpx.Response]:
-        request = self._client.build_request(
-            "POST", path, content=orjson.dumps(body), headers={"content-type": "application/json"}
-        )
-        response = await _within(limit_s, self._client.send(request, stream=True))
+    async def _post(
+        self, path: str, body: dict[str, Any], limit_s: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        response = await _within(limit_s, self._open(path, orjson.dumps(body)))
         try:
-            if response.status_code != 200:
-                raise _refusal(response.status_code, await _within(limit_s, _all(response)))
+            if response.status != HTTPStatus.OK:
+                raise _refusal(response.status, await _within(limit_s, _all(response)))
             yield response
         finally:
-            await response.aclose()
+            response.release()  # which closes the connection of an answer that is not read to its end
+
+    async def _open(self, path: str, body: bytes) -> aiohttp.ClientResponse:
+        """Asks again where a connection that was kept turns out to be closed, as any may be by now."""
+        while True:
+            kept = SimpleNamespace(used=False)
+            try:
+                return await self._client.post(self._url + path, data=body, trace_request_ctx=kept)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not kept.used:
+                    raise
+
+
+def _noting_kept_connections() -> aiohttp.TraceConfig:
+    async def note(_: object, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.used = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(note)
+    return trace
 
 
 class _Events:
-    """Server-sent events, one parsed object at a time."""
+    """Server-sent events, as many at once as have come: a fast server is not passed on piecemeal."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        self._chunks = response.aiter_bytes()
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._content = response.content
         self._buffer = b""
+        self._ended = False
 
-    async def next(self) -> dict[str, Any] | None:
-        """None at [DONE], or where the stream ends."""
-        while True:
-            line, found, rest = self._buffer.partition(b"\n")
-            if found:
-                self._buffer = rest
-                data = line.strip().removeprefix(b"data:").strip() if line.startswith(b"data:") else b""
+    async def next(self) -> list[dict[str, Any]] | None:
+        """None after [DONE], or where the stream ends."""
+        while not self._ended:
+            chunk = await self._content.readany()
+            *lines, self._buffer = _bounded(self._buffer + chunk).split(b"\n")
+            self._ended = not chunk
+            events = []
+            for line in lines:
+                data = line[5:].strip() if line.startswith(b"data:") else b""
                 if data == b"[DONE]":
-                    return None
+                    self._ended = True
+                    break
                 if data:
-                    return _json(data)
-            else:
-                chunk = await anext(self._chunks, None)
-                if chunk is None:
-                    return None
-                self._buffer = _bounded(self._buffer + chunk)
+                    events.append(_json(data))
+            if events:
+                return events
+        return None
 
 
 def _request(model: str, prompt: Prompt, sampling: Sampling, *, stream: bool) -> tuple[str, dict[str, Any]]:
@@ -146,19 +176,19 @@ async def _within(limit_s: float, awaitable: Awaitable[T]) -> T:
             return await awaitable
     except TimeoutError:
         raise PeerTimeout(PEER, f"nothing came in {limit_s:g} s") from None
-    except httpx.RemoteProtocolError as error:
-        # One class for a server that went away and for one that does not speak HTTP.
-        gone = "closed" in str(error) or "disconnected" in str(error)
-        raise (PeerUnavailable if gone else PeerProtocol)(PEER, str(error)) from None
-    except httpx.DecodingError as error:
-        raise PeerProtocol(PEER, str(error)) from None
-    except httpx.TransportError as error:
+    except aiohttp.ClientResponseError as error:
+        raise PeerProtocol(PEER, f"an answer that is no HTTP ({error.message[:100]})") from None
+    except aiohttp.ClientPayloadError as error:
+        # One class for an answer that breaks off and for one that cannot be unpacked.
+        kind = PeerProtocol if isinstance(error.__cause__, ContentEncodingError) else PeerUnavailable
+        raise kind(PEER, "an answer that breaks off or cannot be unpacked") from None
+    except (aiohttp.ClientError, OSError) as error:
         raise PeerUnavailable(PEER, str(error) or type(error).__name__) from None
 
 
-async def _all(response: httpx.Response) -> bytes:
+async def _all(response: aiohttp.ClientResponse) -> bytes:
     body = b""
-    async for chunk in response.aiter_bytes():
+    while chunk := await response.content.readany():
         body = _bounded(body + chunk)
     return body
 
