@@ -86,6 +86,7 @@ class Benchmark(StrEnum):
     ALL = "all"
     SPEECH = "speech"
     NOVA = "nova"
+    LOOP = "loop"
 
 
 @app.command("bench")

@@ -75,7 +75,7 @@ async def nova_stack(env: Mapping[str, str] | None = None) -> AsyncIterator[Nova
     with tempfile.TemporaryDirectory() as folder:
         triton, metrics, http, grpc = (f"127.0.0.1:{free_port()}" for _ in range(4))
         triton_http = f"127.0.0.1:{free_port()}"
-        engine = _unit(
+        engine = unit(
             "triton",
             "embedded.triton",
             {
@@ -86,7 +86,7 @@ async def nova_stack(env: Mapping[str, str] | None = None) -> AsyncIterator[Nova
             },
             f"http://{triton_http}/v2/models/{MODEL}/ready",
         )
-        service = _unit(
+        service = unit(
             "nova",
             "services.nova",
             {
@@ -100,8 +100,8 @@ async def nova_stack(env: Mapping[str, str] | None = None) -> AsyncIterator[Nova
         )
         supervisor = Supervisor(Path(folder), lambda *_: None)
         try:
-            for unit in (engine, service):
-                await supervisor.start([unit])
+            for one in (engine, service):
+                await supervisor.start([one])
             processes = (psutil.Process(supervisor.pid(name)) for name in ("nova", "triton"))
             yield NovaStack(triton, metrics, http, grpc, *processes)
         finally:
@@ -112,7 +112,7 @@ def _port(address: str) -> str:
     return address.rpartition(":")[2]
 
 
-def _unit(name: str, module: str, env: Mapping[str, str], url: str) -> Unit:
+def unit(name: str, module: str, env: Mapping[str, str], url: str) -> Unit:
     async def probe() -> None:
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=PROBE_S) as client:

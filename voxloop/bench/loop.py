@@ -1,0 +1,245 @@
+"""What the loop itself adds to its engines: sophia and nova between engines that cost nothing.
+
+sophia and nova run on one core, the engines (voxloop/bench/loop_engines.py, TLS to Riva) and the listeners on
+another. `added` is the time from the last voiced sample sent to the first sound of the reply, less what the
+engines took: until their final, to the first sentence of the answer, to its first sound.
+
+- `added_ms_p50`, `added_ms_p95`: at one session, and with `_8` at eight.
+- `hush_ms_p50`: from the first sample of speech over a reply to `reply.paused`.
+- `interrupted_after_interim_ms_p50`: from the first interim with words to `interrupted`.
+- `cpu_s_per_session_minute_N`: of sophia and nova together, with N sessions.
+- `mb_per_session`: what both hold more (PSS) with the most sessions than with one.
+- `sessions_per_core`: the most sessions measured at which `added_ms_p95` is below twice that of eight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+
+import orjson
+import psutil
+import uvloop
+
+from shared.audio import RATE, read_wav
+from shared.errors import StartupError
+from shared.process import free_port
+from voxloop.bench.loop_client import STEP, Listener, talk
+from voxloop.bench.loop_engines import Event
+from voxloop.bench.nova_stack import unit
+from voxloop.bench.report import Report, Row
+from voxloop.stack import ROOT, Unit
+from voxloop.supervisor import Supervisor
+
+QUESTION = ROOT / "samples" / "question.wav"
+LOUD = 300
+"""Amplitude of PCM16 above which a sample counts as voiced."""
+SETTLE_S = 1.0
+ENGINES = (("end_heard", "final"), ("asked", "answered"), ("to_speak", "spoken"))
+"""From when to when each engine has the turn."""
+MOMENTS = frozenset(moment for engine in ENGINES for moment in engine)
+MB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many sessions for how long, in seconds. The defaults take some four minutes."""
+
+    rounds: tuple[tuple[int, float], ...] = ((1, 60), (8, 40), (40, 30), (56, 25), (64, 25))
+    first_token_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Loop:
+    url: str
+    engines: asyncio.subprocess.Process
+    processes: tuple[psutil.Process, ...]
+
+    async def events(self) -> list[Event]:
+        """What the engines saw since this was asked last."""
+        assert self.engines.stdin is not None  # noqa: S101 - it was started with pipes
+        assert self.engines.stdout is not None  # noqa: S101 - likewise
+        self.engines.stdin.write(b"\n")
+        return [tuple(event) for event in orjson.loads(await self.engines.stdout.readline())]
+
+    def cpu_s(self) -> float:
+        return sum(sum(process.cpu_times()[:2]) for process in self.processes)
+
+    def memory_mb(self) -> float:
+        return float(sum(process.memory_full_info().pss for process in self.processes)) / MB
+
+
+def run(plan: Plan | None = None) -> Report:
+    """Raises StartupError where the services do not start."""
+    return uvloop.run(_run(plan or Plan()))
+
+
+async def _run(plan: Plan) -> Report:
+    speech = _speech()
+    rows: list[Row] = []
+    async with loop(plan.first_token_s) as running:
+        for sessions, seconds in plan.rounds:
+            await running.events()
+            rows.append(await _round(running, sessions, seconds, speech))
+            await asyncio.sleep(SETTLE_S)
+    return Report("loop", rows, figures(rows), (f"load of the machine (1 min): {os.getloadavg()[0]:.2f}",))
+
+
+def _speech() -> bytes:
+    """The recorded question from its first voiced sample to its last, in whole steps."""
+    pcm = read_wav(QUESTION, RATE)
+    loud = [index for index, sample in enumerate(memoryview(pcm).cast("h")) if abs(sample) > LOUD]
+    voiced = pcm[2 * loud[0] : 2 * (loud[-1] + 1)]
+    return voiced[len(voiced) % STEP :]
+
+
+async def _round(running: Loop, sessions: int, seconds: float, speech: bytes) -> Row:
+    cpu_s, started = running.cpu_s(), time.monotonic()
+    talking = asyncio.create_task(talk(running.url, sessions, seconds, speech))
+    await asyncio.wait({talking}, timeout=seconds)
+    minutes = (time.monotonic() - started) / 60
+    spent_s, memory_mb = running.cpu_s() - cpu_s, running.memory_mb()
+    listeners = await talking
+    return row(sessions, listeners, await running.events(), spent_s / minutes / sessions, memory_mb)
+
+
+def row(
+    sessions: int, listeners: Sequence[Listener], events: Sequence[Event], cpu_s: float, memory_mb: float
+) -> Row:
+    """What one round showed. `cpu_s` of a session's minute."""
+    seen: dict[tuple[int, int], dict[str, float]] = {}
+    for what, session, number, at in events:
+        seen.setdefault((session, number), {}).setdefault(what, at)
+    v2v, added, hush, decided = list[float](), list[float](), list[float](), list[float]()
+    for turn in (turn for listener in listeners for turn in listener.turns):
+        moments = seen.get((turn.session, turn.number), {})
+        if turn.first_audio is not None and moments.keys() >= MOMENTS:
+            whole = turn.first_audio - turn.ended
+            v2v.append(1e3 * whole)
+            added.append(1e3 * (whole - sum(moments[end] - moments[begin] for begin, end in ENGINES)))
+        if turn.paused is not None:
+            hush.append(1e3 * (turn.paused - turn.began))
+        if turn.interrupted is not None and "interim" in moments:
+            decided.append(1e3 * (turn.interrupted - moments["interim"]))
+    return {
+        "sessions": sessions,
+        "turns": len(added),
+        "failed": sum(len(listener.failures) for listener in listeners),
+        "v2v_ms_p50": _percentile(v2v, 50),
+        "added_ms_p50": _percentile(added, 50),
+        "added_ms_p95": _percentile(added, 95),
+        "hush_ms_p50": _percentile(hush, 50),
+        "interrupted_after_interim_ms_p50": _percentile(decided, 50),
+        "cpu_s_per_session_minute": round(cpu_s, 3),
+        "memory_mb": round(memory_mb, 1),
+    }
+
+
+def _percentile(values: Sequence[float], percent: int) -> float | None:
+    if len(values) < 2:
+        return round(values[0], 2) if values else None
+    return round(quantiles(values, n=100, method="inclusive")[percent - 1], 2)
+
+
+def figures(rows: Sequence[Row]) -> dict[str, float | int | None]:
+    by = {row["sessions"]: row for row in rows}
+    out: dict[str, float | int | None] = {}
+    for sessions, end in ((1, ""), (8, "_8")):
+        if sessions in by:
+            out |= {f"{name}{end}": by[sessions][name] for name in ("added_ms_p50", "added_ms_p95")}
+    reference = by.get(8) or rows[0]
+    out |= {name: reference[name] for name in ("hush_ms_p50", "interrupted_after_interim_ms_p50")}
+    out |= {
+        f"cpu_s_per_session_minute_{sessions}": by[sessions]["cpu_s_per_session_minute"]
+        for sessions in (8, 40)
+        if sessions in by
+    }
+    first, last = rows[0], rows[-1]
+    if last["sessions"] > first["sessions"]:
+        more = (last["memory_mb"] - first["memory_mb"]) / (last["sessions"] - first["sessions"])
+        out["mb_per_session"] = round(more, 2)
+    limit = 2 * (reference["added_ms_p95"] or 0.0)
+    good = [row["sessions"] for row in rows if (row["added_ms_p95"] or limit) < limit]
+    out["sessions_per_core"] = max(good, default=None)
+    out["failed"] = sum(row["failed"] for row in rows)
+    return out
+
+
+@asynccontextmanager
+async def loop(first_token_s: float = 0.0) -> AsyncIterator[Loop]:
+    """The engines, nova and sophia on ports of their own. Raises StartupError."""
+    with tempfile.TemporaryDirectory() as folder:
+        with _on_core(-1):
+            engines = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "voxloop.bench.loop_engines",
+                folder,
+                str(first_token_s),
+                cwd=ROOT,
+                env={**os.environ, "VOXLOOP_SUPERVISED": str(os.getpid())},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=64 * MB,
+            )
+        supervisor = Supervisor(Path(folder), lambda *_: None)
+        try:
+            assert engines.stdout is not None  # noqa: S101 - it was started with pipes
+            line = await engines.stdout.readline()
+            if not line:
+                raise StartupError("the benchmark's engines do not start")
+            ports = orjson.loads(line)
+            nova_grpc, nova_http, http = (free_port() for _ in range(3))
+            with _on_core(0):
+                await supervisor.start([_nova(ports["model"], nova_http, nova_grpc)])
+                await supervisor.start([_sophia(ports["riva"], Path(folder) / "ca.pem", nova_grpc, http)])
+            processes = tuple(psutil.Process(supervisor.pid(name)) for name in ("nova", "sophia"))
+            with _on_core(-1):
+                yield Loop(f"ws://127.0.0.1:{http}/sophia/voice", engines, processes)
+        finally:
+            await supervisor.stop()
+            engines.kill()
+            await engines.wait()
+
+
+def _nova(model_port: int, http: int, grpc: int) -> Unit:
+    env = {
+        "NOVA_CONTRACT": "openai",
+        "NOVA_OPENAI_URL": f"http://127.0.0.1:{model_port}/v1",
+        "NOVA_MODEL": "free",
+        "NOVA_HTTP_PORT": str(http),
+        "NOVA_GRPC_PORT": str(grpc),
+        "NOVA_LOG_LEVEL": "warning",
+    }
+    return unit("nova", "services.nova", env, f"http://127.0.0.1:{http}/healthz")
+
+
+def _sophia(riva_port: int, ca: Path, nova_grpc: int, http: int) -> Unit:
+    env = {
+        "SOPHIA_RIVA_URI": f"localhost:{riva_port}",
+        "SOPHIA_RIVA_CA": str(ca),
+        "SOPHIA_NOVA_URI": f"127.0.0.1:{nova_grpc}",
+        "SOPHIA_HTTP_PORT": str(http),
+        "SOPHIA_LOG_LEVEL": "warning",
+    }
+    return unit("sophia", "services.sophia", env, f"http://127.0.0.1:{http}/healthz")
+
+
+@contextmanager
+def _on_core(index: int) -> Iterator[None]:
+    """What is started here stays on one core, where the machine has several; -1 is the last."""
+    before = os.sched_getaffinity(0)
+    cores = sorted(before)
+    os.sched_setaffinity(0, {cores[index]} if len(cores) > 1 else before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
