@@ -178,7 +178,7 @@ async def _answer(
         response = pb.StreamingRecognizeResponse(id=first.id)
         answer = response.results.add(
             is_final=kind is Kind.FINAL,
-            stability=result.stability,
+            stability=result.stability if kind is Kind.PARTIAL else 1.0,
             channel_tag=1,
             audio_processed=listener.heard_s,
         )

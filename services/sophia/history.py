@@ -24,6 +24,9 @@ class History:
     max_chars: int
     messages: list[Message] = field(default_factory=list)
 
+    def copy(self) -> History:
+        return History(self.max_chars, list(self.messages))
+
     def user(self, text: str) -> None:
         self._add("user", text)
 

@@ -14,6 +14,11 @@ TURNS = Counter("voxloop_sophia_turns_total", "Turns by how they ended.", ["end"
 PAUSES = Counter(
     "voxloop_sophia_pauses_total", "Replies hushed by speech over them, by what it was.", ["outcome"]
 )
+EARLY_STARTS = Counter(
+    "voxloop_sophia_early_starts_total",
+    "Answers begun before the final, by whether the final was what they answer.",
+    ["outcome"],
+)
 FAULTS = Counter("voxloop_sophia_faults_total", "Errors told to clients.", ["code"])
 FRAMES_DROPPED = Counter("voxloop_sophia_frames_dropped_total", "Face frames not sent.", ["reason"])
 AUDIO_DROPPED = Counter(

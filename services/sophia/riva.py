@@ -32,6 +32,8 @@ class Listening:
     language: str = "en-US"
     start_history_ms: int = 0
     stop_history_ms: int = 0
+    early_history_ms: int = 0
+    """The silence after which Riva says, as a stable interim, what the final will be if it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class Riva:
             config.endpointing_config.start_history = listening.start_history_ms
         if listening.stop_history_ms:
             config.endpointing_config.stop_history = listening.stop_history_ms
+        if listening.early_history_ms:
+            config.endpointing_config.stop_history_eou = listening.early_history_ms
         return asr.StreamingRecognizeRequest(
             streaming_config=asr.StreamingRecognitionConfig(config=config, interim_results=True)
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import uuid
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ from services.sophia.events import (
 )
 from services.sophia.hearing import Heard, Hearing
 from services.sophia.history import History, Message
-from services.sophia.metrics import FAULTS, PAUSES, TURNS
+from services.sophia.metrics import EARLY_STARTS, FAULTS, PAUSES, TURNS
 from services.sophia.outbox import Outbox
 from services.sophia.riva import Listening
 from services.sophia.settings import SophiaSettings
@@ -51,6 +52,18 @@ class SessionConfig:
     animation: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _EarlyStart:
+    text: str
+    reply: Reply
+    task: asyncio.Task[None]
+
+
+def _words(text: str) -> list[str]:
+    """What counts when an interim is held against its final: punctuation comes late."""
+    return re.findall(r"\w+", text.casefold())
+
+
 class Session:
     def __init__(
         self,
@@ -72,11 +85,17 @@ class Session:
         self._whole = WholeSamples()
         self._resampler = Resampler(config.input_rate, RATE)
         self._vad = Vad(VadSettings(start_ms=settings.hush_after_ms, stop_ms=settings.speech_stop_ms))
-        listening = Listening(config.language, settings.asr_start_history_ms, settings.asr_stop_history_ms)
+        listening = Listening(
+            config.language,
+            settings.asr_start_history_ms,
+            settings.asr_stop_history_ms,
+            settings.asr_early_history_ms if settings.early_start else 0,
+        )
         self._hearing = Hearing(engines.riva, listening, self._on_heard, self._on_fault)
         self._turn = 0
         self._reply: Reply | None = None
         self._reply_task: asyncio.Task[None] | None = None
+        self._early: _EarlyStart | None = None
         self._decision: asyncio.TimerHandle | None = None
         self._hold_until = math.inf  # of a paused reply, on the loop's clock
         self._awaiting_final = False
@@ -84,6 +103,7 @@ class Session:
 
     def close(self) -> None:
         """The client is gone: of a reply under way, the history keeps what was heard."""
+        self._drop_early()
         self._interrupt("disconnected")
         self._cancel_decision()
 
@@ -151,6 +171,7 @@ class Session:
 
     def _on_nothing_said(self) -> None:
         self._awaiting_final = False
+        self._drop_early()
         self._resume("noise")
 
     def _on_heard(self, heard: Heard) -> None:
@@ -168,9 +189,28 @@ class Session:
             return
         self._interrupt("words")
         if heard.is_final:
+            self._on_question(heard.text)
+        elif self._may_be_all(heard):
+            self._start_early(heard.text)
+
+    def _may_be_all(self, heard: Heard) -> bool:
+        """A stable interim whose speaker pauses, where early starts are wanted."""
+        settings = self._settings
+        stable = heard.confidence >= settings.early_stability  # an interim's confidence is its stability
+        return settings.early_start and stable and self._vad.quiet_ms > 0
+
+    def _on_question(self, text: str) -> None:
+        early = self._early
+        if early is not None and _words(early.text) == _words(text):
+            self._early = None
+            EARLY_STARTS.labels("confirmed").inc()
+            self.history.user(text)
+            self._begin(early.reply, early.task)
+            early.reply.release(self._vad.quiet_ms)
+        else:
             stopwatch = Stopwatch()
             stopwatch.set("speech_end_to_final", self._vad.quiet_ms)
-            self._start_reply(heard.text, stopwatch)
+            self._start_reply(text, stopwatch)
 
     def _on_fault(self, error: VoxloopError) -> None:
         FAULTS.labels(error.code).inc()
@@ -183,16 +223,43 @@ class Session:
         return self._reply is not None and self._reply.clock.paused
 
     def _start_reply(self, text: str, stopwatch: Stopwatch) -> None:
+        self._drop_early()
         self.history.user(text)
+        reply, messages = self._new_reply(stopwatch), self._messages(self.history)
+        self._begin(reply, self._tasks.create_task(self._run(reply, messages)))
+
+    def _start_early(self, text: str) -> None:
+        """Answer an interim as if it were the final, unheard until that confirms it."""
+        if self._early is not None and _words(self._early.text) == _words(text):
+            return
+        self._drop_early()
+        history = self.history.copy()
+        history.user(text)
+        reply = self._new_reply(Stopwatch(), held=True)
+        task = self._tasks.create_task(self._run(reply, self._messages(history)))
+        self._early = _EarlyStart(text, reply, task)
+
+    def _drop_early(self) -> None:
+        if self._early is not None:
+            EARLY_STARTS.labels("dropped").inc()
+            self._early.task.cancel()
+            self._early = None
+
+    def _messages(self, history: History) -> list[Message]:
         system = self._config.system or self._settings.system
-        messages = [*([Message("system", system)] if system else []), *self.history.messages]
-        self._turn += 1
+        return [*([Message("system", system)] if system else []), *history.messages]
+
+    def _new_reply(self, stopwatch: Stopwatch, *, held: bool = False) -> Reply:
         config = self._config
         voice = Voice(config.language, config.voice, config.output_rate, config.animation)
-        reply = Reply(self._turn, self.id, self._engines, self._settings, voice, self._emit, stopwatch)
-        self._reply = reply
+        return Reply(
+            self._turn + 1, self.id, self._engines, self._settings, voice, self._emit, stopwatch, held=held
+        )
+
+    def _begin(self, reply: Reply, task: asyncio.Task[None]) -> None:
+        self._turn = reply.turn
+        self._reply, self._reply_task = reply, task
         self._emit(ReplyStarted(reply.turn))  # now, so that a pause or an end cannot come before it
-        self._reply_task = self._tasks.create_task(self._run(reply, messages))
 
     async def _run(self, reply: Reply, messages: list[Message]) -> None:
         fault: Error | None = None
@@ -203,6 +270,9 @@ class Session:
         except Exception as error:
             log.exception("turn %d of session %s failed", reply.turn, self.id)
             fault = Error("internal", f"this turn failed ({type(error).__name__})", True, reply.turn)
+        if self._early is not None and self._early.reply is reply:
+            self._early = None  # the final will try again
+            EARLY_STARTS.labels("failed").inc()
         if self._reply is not reply:
             return  # interrupted while it failed: that has ended the turn and kept its history
         self.history.assistant(reply.heard() if fault else reply.text.strip())

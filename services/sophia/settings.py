@@ -41,6 +41,13 @@ class SophiaSettings(ServiceSettings):
     # Turn-taking, in ms. Riva's endpointing runs on its own defaults where a value is 0.
     asr_start_history_ms: Milliseconds = 0
     asr_stop_history_ms: Milliseconds = 0
+    early_start: bool = False
+    """Begin to answer a stable interim when its speaker pauses. What the final does not confirm is thrown
+    away unheard; voxloop_sophia_early_starts_total tells how often, which is what it costs."""
+    early_stability: Annotated[float, Field(gt=0, le=1)] = 0.85
+    """From which stability on an interim is answered early."""
+    asr_early_history_ms: Milliseconds = 160
+    """With early_start: the silence after which Riva guesses the final (stop_history_eou)."""
     hush_after_ms: Milliseconds = 96
     """Speech over a reply that lasts this long pauses the sound."""
     speech_stop_ms: Milliseconds = 300

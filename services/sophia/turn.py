@@ -78,6 +78,12 @@ class Stopwatch:
             self.set(stage, (now - self._last) * 1e3)
             self._last = now
 
+    def restart(self, speech_end_to_final_ms: float) -> None:
+        """The final has come. What an early start has had by then took none of the time that counts."""
+        had = dict.fromkeys(self.stages, 0.0)
+        self.stages = {"speech_end_to_final": round(speech_end_to_final_ms, 2)} | had
+        self._last = time.monotonic()
+
     def set(self, stage: str, duration_ms: float) -> None:
         self.stages[stage] = round(duration_ms, 2)
         TURN_STAGE.labels(stage).observe(duration_ms / 1e3)
@@ -93,14 +99,21 @@ class Reply:
         voice: Voice,
         emit: Callable[[Event], None],
         stopwatch: Stopwatch,
+        *,
+        held: bool = False,
     ) -> None:
+        """`held`: nothing of it leaves before `release`; text and sound are made ready meanwhile."""
         self.turn = turn
         self.clock = MediaClock()
         self.text = ""
         self._engines = engines
         self._settings = settings
         self._voice = voice
-        self._emit = emit
+        self._send = emit
+        self._withheld: list[Event] = []  # bounded by the answer's length
+        self._released = asyncio.Event()
+        if not held:
+            self._released.set()
         self._stopwatch = stopwatch
         self._transcript = Transcript()
         self._clauses: asyncio.Queue[str | None] = asyncio.Queue(MAX_CLAUSES)
@@ -108,6 +121,20 @@ class Reply:
         self._face: FaceStream | None = (
             engines.face.animate(session_id, turn, voice.rate) if voice.animation else None
         )
+
+    def release(self, speech_end_to_final_ms: float) -> None:
+        """It was the right question. Its stages count from now on."""
+        self._stopwatch.restart(speech_end_to_final_ms)
+        self._released.set()
+        for event in self._withheld:
+            self._send(event)
+        self._withheld.clear()
+
+    def _emit(self, event: Event) -> None:
+        if self._released.is_set():
+            self._send(event)
+        else:
+            self._withheld.append(event)
 
     def heard(self) -> str:
         """The part of the text that the listener has heard by now."""
@@ -182,6 +209,7 @@ class Reply:
         await self._audio.put(None)
 
     async def _play(self) -> None:
+        await self._released.wait()
         step = self._voice.rate * PIECE_MS // 1000 * BYTES_PER_SAMPLE
         while (pcm := await self._audio.get()) is not None:
             for start in range(0, len(pcm), step):
@@ -192,6 +220,7 @@ class Reply:
                 self._stopwatch.mark("first_audio_sent")
 
     async def _animate(self) -> None:
+        await self._released.wait()  # whoever watches the face sees what is heard, and nothing else
         if self._face is None:
             return
         frames = self._face.frames()

@@ -9,6 +9,8 @@ engines took: until their final, to the first sentence of the answer, to its fir
 - `interrupted_after_interim_ms_p50`: from the first interim with words to `interrupted`.
 - `cpu_s_per_session_minute_N`: of sophia and nova together, with N sessions.
 - `mb_per_session`: what both hold more (PSS) with the most sessions than with one.
+- `early_hidden_share`: with a recogniser that guesses after 160 ms of silence and decides after 400, and a
+  model that thinks for 150: how much of those 150 is gone, in the median turn, when sophia starts early.
 - `sessions_per_core`: the most sessions measured at which `added_ms_p95` is below twice that of eight.
 """
 
@@ -19,7 +21,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,7 @@ from shared.audio import RATE, read_wav
 from shared.errors import StartupError
 from shared.process import free_port
 from voxloop.bench.loop_client import STEP, Listener, talk
-from voxloop.bench.loop_engines import Event
+from voxloop.bench.loop_engines import Event, Pace
 from voxloop.bench.nova_stack import unit
 from voxloop.bench.report import Report, Row
 from voxloop.stack import ROOT, Unit
@@ -49,12 +51,16 @@ MOMENTS = frozenset(moment for engine in ENGINES for moment in engine)
 MB = 1 << 20
 
 
+THINKING = Pace(final_s=0.4, guess_s=0.16, first_token_s=0.15)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """How many sessions for how long, in seconds. The defaults take some four minutes."""
+    """How many sessions for how long, in seconds. The defaults take some five minutes."""
 
     rounds: tuple[tuple[int, float], ...] = ((1, 60), (8, 40), (40, 30), (56, 25), (64, 25))
-    first_token_s: float = 0.0
+    early: tuple[int, float] = (4, 40)
+    thinking: Pace = THINKING
 
 
 @dataclass(frozen=True)
@@ -85,12 +91,22 @@ def run(plan: Plan | None = None) -> Report:
 async def _run(plan: Plan) -> Report:
     speech = _speech()
     rows: list[Row] = []
-    async with loop(plan.first_token_s) as running:
+    async with loop(Pace()) as running:
         for sessions, seconds in plan.rounds:
-            await running.events()
             rows.append(await _round(running, sessions, seconds, speech))
-            await asyncio.sleep(SETTLE_S)
-    return Report("loop", rows, figures(rows), (f"load of the machine (1 min): {os.getloadavg()[0]:.2f}",))
+    out = figures(rows) | {"early_hidden_share": await _hidden(plan, speech)}
+    return Report("loop", rows, out, (f"load of the machine (1 min): {os.getloadavg()[0]:.2f}",))
+
+
+async def _hidden(plan: Plan, speech: bytes) -> float | None:
+    after: list[float] = []
+    for early in ("0", "1"):
+        async with loop(plan.thinking, {"SOPHIA_EARLY_START": early}) as running:
+            measured = await _round(running, *plan.early, speech)
+        if measured["after_final_ms_p50"] is None:
+            return None
+        after.append(measured["after_final_ms_p50"])
+    return round((after[0] - after[1]) / (1e3 * plan.thinking.first_token_s), 3)
 
 
 def _speech() -> bytes:
@@ -108,6 +124,7 @@ async def _round(running: Loop, sessions: int, seconds: float, speech: bytes) ->
     minutes = (time.monotonic() - started) / 60
     spent_s, memory_mb = running.cpu_s() - cpu_s, running.memory_mb()
     listeners = await talking
+    await asyncio.sleep(SETTLE_S)
     return row(sessions, listeners, await running.events(), spent_s / minutes / sessions, memory_mb)
 
 
@@ -118,12 +135,13 @@ def row(
     seen: dict[tuple[int, int], dict[str, float]] = {}
     for what, session, number, at in events:
         seen.setdefault((session, number), {}).setdefault(what, at)
-    v2v, added, hush, decided = list[float](), list[float](), list[float](), list[float]()
+    v2v, added, after_final, hush, decided = (list[float]() for _ in range(5))
     for turn in (turn for listener in listeners for turn in listener.turns):
         moments = seen.get((turn.session, turn.number), {})
         if turn.first_audio is not None and moments.keys() >= MOMENTS:
             whole = turn.first_audio - turn.ended
             v2v.append(1e3 * whole)
+            after_final.append(1e3 * (turn.first_audio - moments["final"]))
             added.append(1e3 * (whole - sum(moments[end] - moments[begin] for begin, end in ENGINES)))
         if turn.paused is not None:
             hush.append(1e3 * (turn.paused - turn.began))
@@ -134,6 +152,7 @@ def row(
         "turns": len(added),
         "failed": sum(len(listener.failures) for listener in listeners),
         "v2v_ms_p50": _percentile(v2v, 50),
+        "after_final_ms_p50": _percentile(after_final, 50),
         "added_ms_p50": _percentile(added, 50),
         "added_ms_p95": _percentile(added, 95),
         "hush_ms_p50": _percentile(hush, 50),
@@ -174,8 +193,8 @@ def figures(rows: Sequence[Row]) -> dict[str, float | int | None]:
 
 
 @asynccontextmanager
-async def loop(first_token_s: float = 0.0) -> AsyncIterator[Loop]:
-    """The engines, nova and sophia on ports of their own. Raises StartupError."""
+async def loop(pace: Pace, env: Mapping[str, str] | None = None) -> AsyncIterator[Loop]:
+    """The engines, nova and sophia on ports of their own; `env` is sophia's. Raises StartupError."""
     with tempfile.TemporaryDirectory() as folder:
         with _on_core(-1):
             engines = await asyncio.create_subprocess_exec(
@@ -183,7 +202,7 @@ async def loop(first_token_s: float = 0.0) -> AsyncIterator[Loop]:
                 "-m",
                 "voxloop.bench.loop_engines",
                 folder,
-                str(first_token_s),
+                orjson.dumps(pace).decode(),
                 cwd=ROOT,
                 env={**os.environ, "VOXLOOP_SUPERVISED": str(os.getpid())},
                 stdin=asyncio.subprocess.PIPE,
@@ -200,7 +219,9 @@ async def loop(first_token_s: float = 0.0) -> AsyncIterator[Loop]:
             nova_grpc, nova_http, http = (free_port() for _ in range(3))
             with _on_core(0):
                 await supervisor.start([_nova(ports["model"], nova_http, nova_grpc)])
-                await supervisor.start([_sophia(ports["riva"], Path(folder) / "ca.pem", nova_grpc, http)])
+                await supervisor.start(
+                    [_sophia(ports["riva"], Path(folder) / "ca.pem", nova_grpc, http, env or {})]
+                )
             processes = tuple(psutil.Process(supervisor.pid(name)) for name in ("nova", "sophia"))
             with _on_core(-1):
                 yield Loop(f"ws://127.0.0.1:{http}/sophia/voice", engines, processes)
@@ -222,13 +243,14 @@ def _nova(model_port: int, http: int, grpc: int) -> Unit:
     return unit("nova", "services.nova", env, f"http://127.0.0.1:{http}/healthz")
 
 
-def _sophia(riva_port: int, ca: Path, nova_grpc: int, http: int) -> Unit:
+def _sophia(riva_port: int, ca: Path, nova_grpc: int, http: int, more: Mapping[str, str]) -> Unit:
     env = {
         "SOPHIA_RIVA_URI": f"localhost:{riva_port}",
         "SOPHIA_RIVA_CA": str(ca),
         "SOPHIA_NOVA_URI": f"127.0.0.1:{nova_grpc}",
         "SOPHIA_HTTP_PORT": str(http),
         "SOPHIA_LOG_LEVEL": "warning",
+        **more,
     }
     return unit("sophia", "services.sophia", env, f"http://127.0.0.1:{http}/healthz")
 

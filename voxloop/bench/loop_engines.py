@@ -1,5 +1,5 @@
 """Engines that cost next to nothing and never vary, so that what is left is the loop's own:
-`python -m voxloop.bench.loop_engines <folder for its certificate> <seconds to the first token>`.
+`python -m voxloop.bench.loop_engines <folder for its certificate> <Pace as JSON>`.
 
 Riva's recognition and synthesis over TLS, and an OpenAI-compatible model. Recognition goes by the marks in
 the sound; the text says for whom and how long, and so reaches the model and the synthesis. Prints its ports,
@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,23 @@ from shared.process import supervised
 from voxloop.bench.loop_marks import MarkReader
 
 INTERIM_AFTER_S = 0.3
-FINAL_AFTER_S = 0.1
-"""Of sound, behind the begin and the end of an utterance."""
+"""Of sound, behind the begin of an utterance."""
 PIECE_MS = 100
 _TEXT = re.compile(r"session (\d+) turn (\d+) for (\d+)")
 _CHUNK = BYTES_PER_SAMPLE * RATE * PIECE_MS // 1000
 
 Event = tuple[str, int, int, float]
 """What, session, turn, time in seconds."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds. `final_s` and `guess_s` (0: none) count in sound behind the end of an utterance: to its final,
+    and to a stable interim that says the same. `first_token_s` is what the model thinks for."""
+
+    final_s: float = 0.1
+    guess_s: float = 0.0
+    first_token_s: float = 0.0
 
 
 class Events:
@@ -60,8 +70,9 @@ class Events:
 
 
 class Recognition(asr_grpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, pace: Pace) -> None:
         self._events = events
+        self._pace = pace
 
     async def StreamingRecognize(  # noqa: N802 - named by the protocol
         self, requests: AsyncIterator[asr.StreamingRecognizeRequest], context: Any
@@ -79,7 +90,9 @@ class Recognition(asr_grpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
                 else:
                     self._events.note("end_heard", *whose)
                     text = f"session {mark.session} turn {mark.turn} for {mark.reply_ms} please"
-                    due.append((heard - after + _bytes(FINAL_AFTER_S), text, True, whose))
+                    if self._pace.guess_s:
+                        due.append((heard - after + _bytes(self._pace.guess_s), text, False, whose))
+                    due.append((heard - after + _bytes(self._pace.final_s), text, True, whose))
             while due and due[0][0] <= heard:
                 _, text, is_final, whose = due.pop(0)
                 self._events.note("final" if is_final else "interim", *whose)
@@ -160,16 +173,16 @@ def _event(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(line), line)
 
 
-async def _main(folder: Path, first_token_s: float) -> None:
+async def _main(folder: Path, pace: Pace) -> None:
     events = Events()
     server = grpc.aio.server()
-    asr_grpc.add_RivaSpeechRecognitionServicer_to_server(Recognition(events), server)
+    asr_grpc.add_RivaSpeechRecognitionServicer_to_server(Recognition(events, pace), server)
     tts_grpc.add_RivaSpeechSynthesisServicer_to_server(Synthesis(events), server)
     files = tls.ensure_certificates(folder)
     pair = (files.key.read_bytes(), files.cert.read_bytes())
     riva = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([pair]))
     await server.start()
-    model = await asyncio.start_server(Model(events, first_token_s).serve, "127.0.0.1", 0)
+    model = await asyncio.start_server(Model(events, pace.first_token_s).serve, "127.0.0.1", 0)
     print(orjson.dumps({"riva": riva, "model": model.sockets[0].getsockname()[1]}).decode(), flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
         taken, events.all = events.all, []
@@ -180,4 +193,4 @@ async def _main(folder: Path, first_token_s: float) -> None:
 
 if __name__ == "__main__":
     supervised()
-    uvloop.run(_main(Path(sys.argv[1]), float(sys.argv[2])))
+    uvloop.run(_main(Path(sys.argv[1]), Pace(**orjson.loads(sys.argv[2]))))

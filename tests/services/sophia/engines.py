@@ -46,8 +46,8 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
         self._opened = asyncio.Event()
         self._arrived = asyncio.Event()
 
-    def interim(self, text: str) -> None:
-        self._say(text, is_final=False)
+    def interim(self, text: str, stability: float = 0.5) -> None:
+        self._say(text, is_final=False, stability=stability)
 
     def final(self, text: str, *words: tuple[str, int, int]) -> None:
         """`words` are (word, start, end) in ms of the stream."""
@@ -78,8 +78,8 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
                 self._arrived.clear()
                 await self._arrived.wait()
 
-    def _say(self, text: str, *words: tuple[str, int, int], is_final: bool) -> None:
-        result = asr.StreamingRecognitionResult(is_final=is_final, stability=1.0 if is_final else 0.5)
+    def _say(self, text: str, *words: tuple[str, int, int], is_final: bool, stability: float = 1.0) -> None:
+        result = asr.StreamingRecognitionResult(is_final=is_final, stability=stability)
         best = result.alternatives.add(transcript=text + " ", confidence=0.9)
         for word, start_ms, end_ms in words:
             best.words.add(word=word, start_time=start_ms, end_time=end_ms)

@@ -50,7 +50,7 @@ def test_sessions_stand_the_load_until_p95_doubles() -> None:
 
 
 def test_the_loop_runs_and_is_measured() -> None:
-    report = run(Plan(rounds=((2, 8),)))
+    report = run(Plan(rounds=((2, 6),), early=(1, 5)))
     assert report.figures["failed"] == 0
     assert report.rows[0]["turns"] >= 2
     assert report.rows[0]["added_ms_p50"] < report.rows[0]["v2v_ms_p50"]
