@@ -22,7 +22,7 @@ from riva.client.proto import riva_tts_pb2_grpc as tts_grpc
 from services.sophia.playback import SpokenWord
 from shared.audio import RATE
 from shared.channels import Endpoint, explain, open_channel
-from shared.errors import PeerTimeout, PeerUnavailable
+from shared.errors import PeerTimeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,9 @@ class Speech:
     words: tuple[SpokenWord, ...]
 
 
+_SYNTHESIZE = "/nvidia.riva.tts.RivaSpeechSynthesis/SynthesizeOnline"
+"""Takes a stream of requests. Called with one and no more to come, on the wire it is the same, and cheaper."""
+
 RecognizeCall = grpc.aio.StreamStreamCall[Any, Any]
 
 
@@ -54,6 +57,11 @@ class Riva:
         self._channel = open_channel(endpoint)
         self._asr = asr_grpc.RivaSpeechRecognitionStub(self._channel)
         self._tts = tts_grpc.RivaSpeechSynthesisStub(self._channel)
+        self._speak: Any = self._channel.unary_stream(
+            _SYNTHESIZE,
+            request_serializer=tts.SynthesizeSpeechRequest.SerializeToString,
+            response_deserializer=tts.SynthesizeSpeechResponse.FromString,
+        )
 
     async def close(self) -> None:
         await self._channel.close()
@@ -106,7 +114,6 @@ class Riva:
         self, text: str, language: str, voice: str, rate: int
     ) -> AsyncGenerator[Speech, None]:
         """Speak `text`, PCM16 mono at `rate` Hz. Raises PeerError; closing it stops the synthesis."""
-        call = self._tts.SynthesizeOnline(metadata=self._endpoint.metadata)
         request = tts.SynthesizeSpeechRequest(
             text=text,
             language_code=language,
@@ -115,10 +122,8 @@ class Riva:
             sample_rate_hz=rate,
             enable_word_time_offsets=True,
         )
+        call = self._speak(request, metadata=self._endpoint.metadata)
         try:
-            async with asyncio.timeout(self._deadline_s):
-                await call.write(request)
-                await call.done_writing()
             while True:
                 async with asyncio.timeout(self._deadline_s):
                     response = await call.read()
@@ -129,8 +134,6 @@ class Riva:
             raise await explain(self._endpoint, error) from None
         except TimeoutError:
             raise PeerTimeout("riva", f"no speech within {self._deadline_s:g} s") from None
-        except asyncio.InvalidStateError:  # the write met a call that had already failed
-            raise PeerUnavailable("riva", "the synthesis ended before it began") from None
         finally:
             call.cancel()
 
