@@ -50,15 +50,18 @@ async def grpc_server(
     port: int,
     add_services: Callable[[grpc.aio.Server], None],
     names: Iterable[str],
+    max_message: int = channels.MAX_MESSAGE,
 ) -> AsyncIterator[int]:
-    """A gRPC server with standard health beside the HTTP app; yields the port that it got.
+    """A gRPC server with standard health beside the HTTP app; yields the port that it got. It takes messages
+    of at most `max_message` bytes.
 
     Raises StartupError where it cannot listen; the setting that moves it is GRPC_PORT.
     """
     prefix = settings.model_config.get("env_prefix", "")
     process.ensure_port_free(settings.host, port, "gRPC", f"{prefix}GRPC_PORT")
     interceptors = [ApiKeyInterceptor(settings.api_keys)] if settings.api_keys else []
-    server = grpc.aio.server(interceptors=interceptors, options=(*channels.OPTIONS, ("grpc.so_reuseport", 0)))
+    more = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", max_message))
+    server = grpc.aio.server(interceptors=interceptors, options=(*channels.OPTIONS, *more))
     add_services(server)
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]

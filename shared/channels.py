@@ -120,6 +120,8 @@ _CODES: dict[grpc.StatusCode, type[PeerError]] = {
 def peer_error(peer: str, error: grpc.aio.AioRpcError) -> PeerError:
     """The PeerError that a gRPC status stands for."""
     kind = _CODES.get(error.code(), PeerRefused)
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (error.details() or ""):
+        kind = PeerProtocol  # our own limit, which the same answer would meet again
     return kind(peer, f"{error.code().name.lower().replace('_', ' ')}: {error.details() or 'no details'}")
 
 

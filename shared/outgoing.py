@@ -13,19 +13,33 @@ from typing import Any, Generic, NoReturn, TypeVar
 import grpc
 import grpc.aio
 
+from shared.errors import Overloaded
+
 Message = TypeVar("Message")
+
+PATIENCE_S = 30.0
+"""How long a caller may take nothing, where nobody says otherwise."""
 
 
 class Outgoing(Generic[Message]):
     """One task at a time writes to it."""
 
-    def __init__(self, context: grpc.aio.ServicerContext[Any, Message]) -> None:
+    def __init__(
+        self, context: grpc.aio.ServicerContext[Any, Message], patience_s: float = PATIENCE_S
+    ) -> None:
         self._context = context
+        self._patience_s = patience_s
         self._writing: asyncio.Future[None] | None = None
 
     async def write(self, message: Message) -> None:
+        """Raises Overloaded for a caller that takes nothing."""
         self._writing = asyncio.ensure_future(self._context.write(message))
-        await asyncio.shield(self._writing)
+        self._writing.add_done_callback(_seen)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await asyncio.shield(self._writing)
+        except TimeoutError:
+            raise Overloaded(f"the caller took nothing for {self._patience_s:g} s") from None
 
     async def abort(
         self, code: grpc.StatusCode, details: str, metadata: tuple[tuple[str, str], ...] = ()
@@ -35,3 +49,9 @@ class Outgoing(Generic[Message]):
         if self._writing is not None:
             await asyncio.wait({self._writing})
         await self._context.abort(code, details, trailing_metadata=metadata)
+
+
+def _seen(writing: asyncio.Future[None]) -> None:
+    """A write that fails behind one who gave it up is nobody's error any more."""
+    if not writing.cancelled():
+        writing.exception()

@@ -52,6 +52,22 @@ def _title(status: int) -> str:
         return "Client Error" if status < 500 else "Server Error"
 
 
+def explained(error: RequestValidationError, skip: int = 0) -> tuple[list[dict[str, str]], str]:
+    """The first faults of a bad request: `where` (less its first `skip` parts), `what`; and in one line."""
+    faults = error.errors()
+    fields = [
+        {
+            "where": ".".join(str(part) for part in fault["loc"][skip:])[:MAX_FIELD_CHARS],
+            "what": str(fault["msg"])[:MAX_FIELD_CHARS],
+        }
+        for fault in faults[:MAX_FIELDS]
+    ]
+    detail = "; ".join(f"{field['where']}: {field['what']}".removeprefix(": ") for field in fields)
+    if len(faults) > MAX_FIELDS:
+        detail += f"; and {len(faults) - MAX_FIELDS} more"
+    return fields, detail
+
+
 def install(app: FastAPI) -> None:
     @app.exception_handler(VoxloopError)
     async def _voxloop(connection: Request | WebSocket, error: VoxloopError) -> JSONResponse | None:
@@ -63,17 +79,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        faults = error.errors()
-        fields = [
-            {
-                "where": ".".join(str(part) for part in fault["loc"])[:MAX_FIELD_CHARS],
-                "what": str(fault["msg"])[:MAX_FIELD_CHARS],
-            }
-            for fault in faults[:MAX_FIELDS]
-        ]
-        detail = "; ".join(f"{field['where']}: {field['what']}" for field in fields)
-        if len(faults) > MAX_FIELDS:
-            detail += f"; and {len(faults) - MAX_FIELDS} more"
+        fields, detail = explained(error)
         return problem(400, detail, code="bad_request", errors=fields)
 
     @app.exception_handler(HTTPException)

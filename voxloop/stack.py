@@ -83,24 +83,24 @@ def from_environment() -> Stack:
     state = load(VoxloopSettings).state.absolute()
     env: dict[str, str] = {}
     engines: list[Unit] = []
-    if "NOVA_TRITON_URL" not in given:
+    if not given.get("NOVA_TRITON_URL") and load(NovaSettings).contract != "openai":
         triton = load(TritonSettings)
         env["NOVA_TRITON_URL"] = f"{triton.host}:{triton.grpc_port}"
         model = model_state.in_use(state).path
         engines.append(_triton(triton, given.get("VOXLOOP_TRITON_CACHE", str(state / "triton")), model))
-    if "SOPHIA_RIVA_URI" not in given:
+    if not given.get("SOPHIA_RIVA_URI"):
         speech = load(SpeechSettings)
         certificates = tls.ensure_certificates(Path(given.get("VOXLOOP_SPEECH_TLS", state / "tls")))
         env |= {"SOPHIA_RIVA_URI": f"{speech.host}:{speech.port}", "SOPHIA_RIVA_CA": str(certificates.ca)}
         engines.append(_speech(speech, certificates))
-    if "AURORA_A2F_URI" not in given:
+    if not given.get("AURORA_A2F_URI"):
         face = load(FaceSettings)
         env["AURORA_A2F_URI"] = f"{face.host}:{face.port}"
         engines.append(_face(face))
     nova, aurora, sophia = load(NovaSettings), load(AuroraSettings), load(SophiaSettings)
-    if "SOPHIA_NOVA_URI" not in given:
+    if not given.get("SOPHIA_NOVA_URI"):
         env["SOPHIA_NOVA_URI"] = f"{nova.host}:{nova.grpc_port}"
-    if "SOPHIA_AURORA_URI" not in given:
+    if not given.get("SOPHIA_AURORA_URI"):
         env["SOPHIA_AURORA_URI"] = f"{aurora.host}:{aurora.grpc_port}"
     services = (
         _service("nova", nova, nova.grpc_port, env),

@@ -40,7 +40,7 @@ class FaceServicer(A2FControllerServiceServicer):
     async def ProcessAudioStream(  # type: ignore[override]  # noqa: N802 - the protocol's name
         self, _: object, context: Any
     ) -> None:
-        outgoing = Outgoing[Response](context)
+        outgoing = Outgoing[Response](context, self._settings.write_timeout_s)
         try:
             with self._counted():
                 await _Stream(self._settings, context, outgoing).run()
@@ -81,7 +81,7 @@ class _Stream:
     def __init__(self, settings: FaceSettings, context: Context, outgoing: Outgoing[Response]) -> None:
         self._settings = settings
         self._context = context
-        self._outgoing = outgoing
+        self._write = outgoing.write
 
     async def run(self) -> None:
         header = await self._read()
@@ -142,13 +142,6 @@ class _Stream:
         if isinstance(message, Request):
             return message
         raise _ClientGone
-
-    async def _write(self, message: Response) -> None:
-        try:
-            async with asyncio.timeout(self._settings.write_timeout_s):
-                await self._outgoing.write(message)
-        except TimeoutError:
-            raise Overloaded(f"the client took nothing for {self._settings.write_timeout_s:g} s") from None
 
 
 def _opening(header: messages_pb2.AudioWithEmotionStreamHeader) -> Response:

@@ -17,7 +17,7 @@ from services.aurora.bridge import Request, Response, Turn, TurnAbandoned
 from services.aurora.settings import AuroraSettings
 from services.aurora.viewers import Viewers
 from shared import channels
-from shared.errors import InputError, Overloaded, PeerError, VoxloopError
+from shared.errors import InputError, PeerError, VoxloopError
 from shared.outgoing import Outgoing
 from shared.wire.aurora.v1.aurora_pb2_grpc import AuroraServicer
 
@@ -51,7 +51,7 @@ class FaceService(AuroraServicer):
             raise TurnAbandoned
         if first.WhichOneof("part") != "start":
             raise InputError("the first message must be Start")
-        turn = Turn(first.start, self._settings, caller.read, caller.write)
+        turn = Turn(first.start, self._settings, caller.read, caller.outgoing.write)
         with self._viewers.turn(first.start.session_id, first.start.turn) as view:
             await turn.run(self._audio2face, view)
 
@@ -62,7 +62,7 @@ class _Caller:
     def __init__(self, context: Context, timeout_s: float) -> None:
         self._context = context
         self._timeout_s = timeout_s
-        self.outgoing = Outgoing[Response](context)
+        self.outgoing = Outgoing[Response](context, timeout_s)
 
     async def read(self) -> Request | None:
         try:
@@ -71,13 +71,6 @@ class _Caller:
         except TimeoutError:
             raise InputError(f"the caller sent nothing for {self._timeout_s:g} s") from None
         return message if isinstance(message, Request) else None
-
-    async def write(self, message: Response) -> None:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self.outgoing.write(message)
-        except TimeoutError:
-            raise Overloaded(f"the caller took nothing for {self._timeout_s:g} s") from None
 
 
 @contextmanager

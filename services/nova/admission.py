@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from services.nova import metrics
-from shared.errors import Overloaded
+from shared.errors import InputError, Overloaded
 
 
 class Lane(enum.Enum):
@@ -93,11 +93,15 @@ class Admission:
 
     @contextmanager
     def enter(self, lane: Lane, count: int) -> Iterator[Sequence[Ticket]]:
-        """Tickets for `count` answers, all or none: raises Overloaded when they would overfill the queue.
+        """Tickets for `count` answers, all or none: raises Overloaded when they would overfill the queue,
+        InputError when they would overfill an empty one.
 
         Each may be given back early with `leave`; the end of the block gives back the rest.
         """
         line = self._voice if lane is Lane.VOICE else self._batch
+        most = self._queue + (self._places if lane is Lane.VOICE else self._batch_places)
+        if count > most:
+            raise InputError(f"{count} answers at once can never be taken in here; at most {most} can")
         free = 0 if line.waiting else self._free(line)
         if len(line.waiting) + max(0, count - free) > self._queue:
             line.rejected("queue full", count)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-import grpc.aio
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
 
 from services.nova import grpc_api, openai_routes, routes
 from services.nova.body_limit import BodyLimit
@@ -20,7 +21,6 @@ from services.nova.settings import NovaSettings
 from services.nova.triton_client import TritonClient
 from shared import app as base
 from shared.health import Health
-from shared.wire.nova.v1 import nova_pb2_grpc
 
 
 def create_app(settings: NovaSettings) -> FastAPI:
@@ -28,13 +28,16 @@ def create_app(settings: NovaSettings) -> FastAPI:
     contract = open_contract(settings)
     nova = Nova(contract, settings)
 
-    def add(server: grpc.aio.Server) -> None:
-        nova_pb2_grpc.add_NovaServicer_to_server(grpc_api.NovaServicer(nova), server)
-
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
-            async with base.grpc_server(settings, settings.grpc_port, add, [grpc_api.NAME]) as port:
+            async with base.grpc_server(
+                settings,
+                settings.grpc_port,
+                grpc_api.NovaServicer(nova).add_to,
+                [grpc_api.NAME],
+                settings.max_body_bytes,
+            ) as port:
                 app.state.grpc_port = port
                 yield
         finally:
@@ -43,6 +46,16 @@ def create_app(settings: NovaSettings) -> FastAPI:
     check = Health({contract.peer: nova.probe})
     app = base.create_app("nova", settings, check, [routes.router, openai_routes.router], lifespan)
     app.state.nova = nova
+    elsewhere: Any = app.exception_handlers[HTTPException]
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        """Also where no route is: a client of OpenAI's reads its own form under /v1."""
+        if request.url.path.startswith("/v1/"):
+            return openai_routes.refusal(error)
+        response: Response = await elsewhere(request, error)
+        return response
+
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     return app
 

@@ -7,10 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.nova.contracts import Chat, Message, Prompt, Text
-from services.nova.sampling import SamplingFields
+from services.nova.sampling import MAX_MESSAGES, Body, SamplingFields
 
 
-class MessageBody(BaseModel):
+class MessageBody(Body):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     role: Literal["system", "user", "assistant"]
@@ -26,8 +26,10 @@ class GenerateBody(SamplingFields):
         json_schema_extra={"examples": [{"prompt": "What is the capital of France?", "max_tokens": 32}]},
     )
 
-    prompt: str | Annotated[list[str], Field(min_length=1)] | None = None
-    messages: Annotated[list[MessageBody], Field(min_length=1)] | None = None
+    prompt: str | Annotated[list[str], Field(fail_fast=True, min_length=1)] | None = None
+    messages: (
+        Annotated[list[MessageBody], Field(fail_fast=True, min_length=1, max_length=MAX_MESSAGES)] | None
+    ) = None
     raw: bool = False
     """Continue the prompt as it stands. Otherwise it is one user's message to the model's chat template."""
     model: str | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from pydantic import ValidationError
 
 from services.nova.admission import Lane
 from services.nova.contracts import Chat, Message, Prompt, Sampling
-from services.nova.sampling import SamplingFields
+from services.nova.sampling import MAX_MESSAGES, SamplingFields
 from services.nova.service import Nova
 from services.nova.settings import NovaSettings
 from shared import channels
@@ -31,15 +33,28 @@ class NovaServicer(nova_pb2_grpc.NovaServicer):
     def __init__(self, nova: Nova) -> None:
         self._nova = nova
 
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """As the generated function does it, but for what is no message: gRPC would answer that by itself."""
+        method = grpc.unary_stream_rpc_method_handler(
+            self.Generate,
+            request_deserializer=_parsed,
+            response_serializer=nova_pb2.GenerateResponse.SerializeToString,
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, {"Generate": method}),))
+
     # Messages are written, not yielded: a cancelled call must not leave a half-closed generator behind.
-    async def Generate(self, request: nova_pb2.GenerateRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802
+    async def Generate(  # type: ignore[override]  # noqa: N802
+        self, request: nova_pb2.GenerateRequest | None, context: Context
+    ) -> None:
         outgoing = Outgoing[nova_pb2.GenerateResponse](context)
 
         async def write(text: str) -> None:
             await outgoing.write(nova_pb2.GenerateResponse(text=text))
 
-        lane = Lane.BATCH if request.priority == nova_pb2.PRIORITY_BATCH else Lane.VOICE
         try:
+            if request is None:
+                raise InputError("this is no GenerateRequest")
+            lane = Lane.BATCH if request.priority == nova_pb2.PRIORITY_BATCH else Lane.VOICE
             self._nova.check_model(request.model)
             prompt, sampling = _prompt(request), _sampling(request.sampling, self._nova.settings)
             with self._nova.admission.enter(lane, 1) as (ticket,):
@@ -57,9 +72,16 @@ class NovaServicer(nova_pb2_grpc.NovaServicer):
         await context.write(nova_pb2.GenerateResponse(finish=finish))
 
 
+def _parsed(message: bytes) -> nova_pb2.GenerateRequest | None:
+    try:
+        return nova_pb2.GenerateRequest.FromString(message)
+    except DecodeError:
+        return None
+
+
 def _prompt(request: nova_pb2.GenerateRequest) -> Prompt:
-    if not request.messages:
-        raise InputError("messages: at least one is needed")
+    if not 0 < len(request.messages) <= MAX_MESSAGES:
+        raise InputError(f"messages: from one to {MAX_MESSAGES}, not {len(request.messages)}")
     for message in request.messages:
         if message.role not in _ROLES:
             raise InputError(f"messages: the role must be one of {', '.join(sorted(_ROLES))}")

@@ -68,9 +68,10 @@ class WhileConnected:
             raise ClientGone from error
 
     def give_up(self) -> None:
-        """As if the client had left."""
-        self._gone = True
-        self._task.cancel()
+        """As if the client had left. Several of a batch may find that out; one cancellation is taken back."""
+        if not self._gone:
+            self._gone = True
+            self._task.cancel()
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.nova.contracts import Chat, Message
-from services.nova.sampling import SamplingFields
+from services.nova.sampling import MAX_MESSAGES, SamplingFields
 
 _ROLES = {"developer": "system"}  # OpenAI's newer word for the same
 
@@ -26,6 +26,9 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 """Parameters that change the answer and are not served: accepted where they ask for nothing."""
 
 
+MAX_PARTS = 256
+
+
 class TextPart(BaseModel):
     type: Literal["text"]
     text: str
@@ -33,7 +36,7 @@ class TextPart(BaseModel):
 
 class ChatMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart] = Field(default="")
+    content: str | Annotated[list[TextPart], Field(fail_fast=True, max_length=MAX_PARTS)] = ""
 
     def message(self) -> Message:
         text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
@@ -50,7 +53,7 @@ class ChatBody(SamplingFields):
     model_config = ConfigDict(extra="allow", strict=True)
 
     model: str
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: Annotated[list[ChatMessage], Field(fail_fast=True, min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: int | None = Field(default=None, ge=1)
     stream: bool | None = False
     stream_options: StreamOptions | None = None

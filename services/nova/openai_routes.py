@@ -30,6 +30,7 @@ from services.nova.openai_bodies import ChatBody
 from services.nova.routes import TheNova
 from services.nova.service import Answer, Nova
 from shared.errors import InputError, Overloaded, UnknownModel, VoxloopError
+from shared.problems import explained
 
 FINISH_REASONS = {"length": "length"}  # all else is an end
 
@@ -46,11 +47,10 @@ class OpenAiRoute(APIRoute):
             except VoxloopError as error:
                 return failure(error)
             except RequestValidationError as error:
-                faults = [(".".join(str(part) for part in e["loc"][1:]), e["msg"]) for e in error.errors()]
-                message = "; ".join(f"{where}: {what}" for where, what in faults)
-                return _error(400, message, "invalid_request_error", param=faults[0][0] or None)
+                fields, message = explained(error, skip=1)
+                return _error(400, message, param=fields[0]["where"] or None)
             except HTTPException as error:
-                return _error(error.status_code, str(error.detail), "invalid_request_error")
+                return refusal(error)
 
         return handle_or_explain
 
@@ -160,8 +160,17 @@ def _body(error: VoxloopError) -> dict[str, Any]:
     return {"error": {"message": str(error), "type": kind, "param": None, "code": code}}
 
 
-def _error(status: int, message: str, kind: str, *, param: str | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": None}}, status)
+def refusal(error: HTTPException) -> Response:
+    response = _error(error.status_code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _error(status: int, message: str, *, param: str | None = None) -> JSONResponse:
+    # JSON may bring half a surrogate pair, which a message may quote and no answer can hold.
+    message = message.encode(errors="replace").decode()
+    body = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
+    return JSONResponse({"error": body}, status)
 
 
 def _usage(answer: Answer) -> dict[str, int]:

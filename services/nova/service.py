@@ -16,7 +16,10 @@ from services.nova.circuit import Circuit
 from services.nova.contracts import Chat, Contract, Finish, FinishReason, Message, Prompt, Sampling, Text
 from services.nova.settings import NovaSettings
 from services.nova.stops import StopFilter
-from shared.errors import InputError, PeerTimeout, UnknownModel, VoxloopError
+from shared.errors import InputError, PeerProtocol, PeerTimeout, UnknownModel, VoxloopError
+
+MAX_WHOLE_CHARS = 1 << 20
+"""Of an answer in one piece, which is held until it is complete."""
 
 Write = Callable[[str], Awaitable[None]]
 """Takes the next text of an answer. While it waits, nothing more is read from upstream."""
@@ -74,8 +77,15 @@ class Nova:
     async def whole(self, prompt: Prompt, sampling: Sampling, ticket: Ticket) -> tuple[str, Answer]:
         """The same in one piece, which costs Triton one message instead of one for each token."""
         texts: list[str] = []
+        left = MAX_WHOLE_CHARS
 
         async def keep(text: str) -> None:
+            nonlocal left
+            left -= len(text)
+            if left < 0:
+                raise PeerProtocol(
+                    self._contract.peer, f"the answer has more than {MAX_WHOLE_CHARS} characters"
+                )
             texts.append(text)
 
         answer = await self._answer(_Call(prompt, sampling, ticket, stream=False), keep)

@@ -43,13 +43,16 @@ A model's error comes in-band as a message without its status. (The header `trit
 status, but with it an error that is not the stream's last message kills Triton 24.10.)
 """
 
-_DEAD = re.compile(r"(?i)stub process .*not healthy")
+_DEAD = re.compile(r"(?i)stub process .*not healthy|has no available versions")
+"""A model whose process died, and one that could not be loaded again so far."""
 
 _STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 """Bidi, and called with the one message that it takes: on the wire that is the same, and it costs less."""
 
 MEND_GAP_S = 5.0
 """A model that dies of every request is not loaded anew for each."""
+MEND_S = 300.0
+"""As long as a model may take to load."""
 CLOSE_S = 2.0
 
 
@@ -78,6 +81,7 @@ class TritonClient:
         self._mend = mend
         self._mended_at = -math.inf
         self._calls: dict[str, asyncio.Task[Any]] = {}
+        self._lost: set[asyncio.Task[Any]] = set()
 
     async def infer_stream(
         self, model: str, inputs: Sequence[Input], *, stream: bool
@@ -120,9 +124,10 @@ class TritonClient:
     async def model_config(self, model: str) -> dict[str, Any]:
         """The model's configuration as JSON has it."""
         question = pb.ModelConfigRequest(name=model)
-        call = self._call(f"configuration of {model}", self._stub.ModelConfig, question)
+        limit_s = self._deadlines.first_token_s
+        call = self._call(f"configuration of {model}", limit_s, self._stub.ModelConfig, question)
         try:
-            async with asyncio.timeout(self._deadlines.first_token_s):
+            async with asyncio.timeout(limit_s):
                 answer = await asyncio.shield(call)
         except TimeoutError:
             raise PeerTimeout(PEER, f"no configuration of model {model} in time") from None
@@ -131,26 +136,38 @@ class TritonClient:
         return json_format.MessageToDict(answer.config, preserving_proto_field_name=True)
 
     async def close(self) -> None:
-        if self._calls:
-            await asyncio.wait(self._calls.values(), timeout=CLOSE_S)
+        if calls := {*self._calls.values(), *self._lost}:
+            await asyncio.wait(calls, timeout=CLOSE_S)
         await self._channel.close()
 
-    def _call(self, name: str, method: Callable[[Any], Awaitable[Any]], argument: Any) -> asyncio.Task[Any]:
-        """A unary call, which is never cancelled: the impatient leave it, the next to ask shares it."""
+    def _call(
+        self, name: str, limit_s: float, method: Callable[[Any], Awaitable[Any]], argument: Any
+    ) -> asyncio.Task[Any]:
+        """A unary call, which is never cancelled: the impatient leave it, others share it for `limit_s`.
+        After that it counts as lost, and the next to ask has one of their own."""
         call = self._calls.get(name)
         if call is None:
             call = self._calls[name] = asyncio.create_task(_awaited(method(argument)))
-            call.add_done_callback(lambda done: self._ended(name, done))
+            losing = asyncio.get_running_loop().call_later(limit_s, self._lose, name, call)
+            call.add_done_callback(lambda done: self._ended(name, done, losing))
         return call
 
-    def _ended(self, name: str, call: asyncio.Task[Any]) -> None:
+    def _lose(self, name: str, call: asyncio.Task[Any]) -> None:
         del self._calls[name]
+        self._lost.add(call)
+
+    def _ended(self, name: str, call: asyncio.Task[Any], losing: asyncio.TimerHandle) -> None:
+        losing.cancel()
+        if call in self._lost:
+            self._lost.remove(call)
+        else:
+            del self._calls[name]
         if not call.cancelled():
             call.exception()  # looked at, so that a failure that nobody waited for is no warning
 
     def _fault(self, model: str, message: str) -> PeerError:
         if _DEAD.search(message) and self._mend and time.monotonic() - self._mended_at > MEND_GAP_S:
-            self._call(f"mending {model}", self._reload, model)
+            self._call(f"mending {model}", MEND_S, self._reload, model)
         return (PeerUnavailable if _PASSING.search(message) else PeerRefused)(PEER, message)
 
     async def _reload(self, model: str) -> None:

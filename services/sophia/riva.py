@@ -45,7 +45,7 @@ class Speech:
 
 
 _SYNTHESIZE = "/nvidia.riva.tts.RivaSpeechSynthesis/SynthesizeOnline"
-"""Takes a stream of requests. Called with one and no more to come, on the wire it is the same, and cheaper."""
+"""Takes a stream of requests. Called with the one it is sent: the same on the wire, and cheaper."""
 
 RecognizeCall = grpc.aio.StreamStreamCall[Any, Any]
 

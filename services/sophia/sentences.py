@@ -23,7 +23,7 @@ _LAST_WORD = re.compile(r"([^\W\d_]+)\.$")
 _MARKDOWN = (
     (re.compile(r"```.*?(```|$)", re.DOTALL), " "),
     (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),
-    (re.compile(r"^\s{0,3}(#{1,6}|[-*+]|\d+\.|>)\s+", re.MULTILINE), ""),
+    (re.compile(r"^\s{0,3}(#{1,6}|[-*+]|>|\d+\.(?=\s+[^\W\d]))[ \t]+(?=\S)", re.MULTILINE), ""),
     (re.compile(r"(?<!\w)[*_`~]{1,3}(?=\S)|(?<=\S)[*_`~]{1,3}(?!\w)"), ""),
 )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.nova.admission import Admission, Lane, Ticket
-from shared.errors import Overloaded
+from shared.errors import InputError, Overloaded
 
 
 def held(*tickets: Ticket) -> list[bool]:
@@ -46,11 +46,21 @@ def test_batches_leave_the_places_of_voice_alone() -> None:
 
 
 def test_a_request_that_does_not_fit_the_queue_is_refused_whole_and_takes_nothing() -> None:
-    admission = Admission(places=1, voice_places=0, queue=1)
-    with pytest.raises(Overloaded, match="room for 3") as refusal, admission.enter(Lane.BATCH, 3):
+    admission = Admission(places=1, voice_places=0, queue=2)
+    with admission.enter(Lane.BATCH, 1):
+        with pytest.raises(Overloaded, match="room for 3") as refusal, admission.enter(Lane.BATCH, 3):
+            pass
+        assert refusal.value.retryable
+        assert admission.in_flight == 1
+
+
+def test_a_request_that_can_never_fit_is_not_told_to_come_back() -> None:
+    admission = Admission(places=4, voice_places=3, queue=2)
+    with pytest.raises(InputError, match="at most 3") as refusal, admission.enter(Lane.BATCH, 4):
         pass
-    assert refusal.value.retryable
-    assert admission.in_flight == 0
+    assert not refusal.value.retryable
+    with admission.enter(Lane.VOICE, 6):
+        assert admission.in_flight == 4
 
 
 def test_full_batch_queues_do_not_keep_voice_out() -> None:

@@ -253,7 +253,13 @@ async def test_when_all_come_at_once_each_gets_an_answer_or_is_told_to_return(
 
 
 async def test_a_batch_that_does_not_fit_the_queue_is_refused_whole(http: httpx.AsyncClient) -> None:
-    assert (await problem(await ask(http, prompt=["say x"] * 12)))["code"] == "overloaded"
+    both = await asyncio.gather(*(ask(http, prompt=["slow 300"] * 8) for _ in range(2)))
+    assert sorted(response.status_code for response in both) == [200, 429]
+
+
+async def test_a_batch_that_can_never_fit_is_not_told_to_come_back(http: httpx.AsyncClient) -> None:
+    refusal = await problem(await ask(http, prompt=["say x"] * 12))
+    assert (refusal["code"], refusal["retryable"]) == ("bad_request", False)
 
 
 @pytest.mark.parametrize("stream", [False, True])
