@@ -107,6 +107,7 @@ class Hearing:
         self._on_fault = on_fault
         self._backlog = Backlog()
         self._deaf = False
+        self._cut = False
         self._stream_began_ms = 0.0  # in the session's audio
         self._heard_any = False  # on the present stream
         self._told = False
@@ -117,6 +118,10 @@ class Hearing:
         if not self._deaf:
             self._backlog.in_speech = in_speech
             self._backlog.feed(pcm)
+
+    def cut(self) -> None:
+        """Ask for the final of what was said so far: with the next audio, this stream is ended in peace."""
+        self._cut = True
 
     async def run(self) -> None:
         """Recognise until cancelled. A fault is told once, then tried again until Riva is back."""
@@ -140,7 +145,7 @@ class Hearing:
         """One recognition stream to its end. Raises PeerError."""
         call = self._riva.recognize()
         verdict = Verdict(call)
-        self._heard_any = False
+        self._heard_any = self._cut = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(call))
@@ -172,10 +177,11 @@ class Hearing:
         try:
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.write(self._riva.configure(self._listening))
-            while True:
+            while not self._cut:
                 pcm = await self._backlog.take()
                 async with asyncio.timeout(WRITE_DEADLINE_S):
                     await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
+            await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # the reading side has the same error, with its reason
         except TimeoutError:

@@ -33,7 +33,7 @@ from services.sophia.riva import Listening
 from services.sophia.settings import SophiaSettings
 from services.sophia.turn import Engines, Reply, Stopwatch, Voice
 from services.sophia.vad import Vad, VadSettings
-from shared.audio import RATE, Resampler, WholeSamples
+from shared.audio import RATE, Resampler, WholeSamples, duration_s
 from shared.errors import InputError, VoxloopError
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,8 @@ class Session:
         self._decision: asyncio.TimerHandle | None = None
         self._hold_until = math.inf  # of a paused reply, on the loop's clock
         self._awaiting_final = False
+        self._utterance_s = 0.0  # of what is being said
+        self._calmed = asyncio.Event()
         tasks.create_task(self._hearing.run())
 
     def close(self) -> None:
@@ -98,7 +100,11 @@ class Session:
             self._on_speech_started() if began else self._on_speech_stopped()
         if self._paused and self._vad.voiced_ms >= self._settings.interrupt_after_ms:
             self._interrupt("long speech")
-        self._hearing.feed(pcm, in_speech=self._vad.speaking or self._awaiting_final)
+        in_speech = self._vad.speaking or self._awaiting_final
+        self._utterance_s = self._utterance_s + duration_s(pcm) if in_speech else 0.0
+        if self._utterance_s > self._settings.max_utterance_s:
+            self._cut_utterance()
+        self._hearing.feed(pcm, in_speech=in_speech)
 
     def text(self, text: str) -> None:
         """A typed turn; it interrupts a reply that is being spoken."""
@@ -114,7 +120,19 @@ class Session:
         if self._reply is not None:
             self._reply.clock.report(played_ms)
 
+    async def until_calm(self) -> None:
+        """Wait until nothing is being said, and no reply is under way."""
+        while self._reply is not None or self._awaiting_final:
+            self._calmed.clear()
+            await self._calmed.wait()
+
     # What the ears tell
+
+    def _cut_utterance(self) -> None:
+        self._utterance_s = 0.0
+        self._hearing.cut()
+        longest = f"{self._settings.max_utterance_s:g} s"
+        self._emit(Error("utterance_too_long", f"what was said is answered after {longest}", False))
 
     def _on_speech_started(self) -> None:
         self._awaiting_final = True
@@ -150,6 +168,7 @@ class Session:
 
     def _on_nothing_said(self) -> None:
         self._awaiting_final = False
+        self._calmed.set()
         self._resume("noise")
 
     def _on_heard(self, heard: Heard) -> None:
@@ -157,6 +176,7 @@ class Session:
             return
         if heard.is_final:
             self._awaiting_final = False
+            self._utterance_s = 0.0
             if self._vad.end_speech():
                 self._emit(SpeechStopped())
         kind = TranscriptFinal if heard.is_final else TranscriptPartial
@@ -184,7 +204,7 @@ class Session:
     def _start_reply(self, text: str, stopwatch: Stopwatch) -> None:
         self.history.user(text)
         system = self._config.system or self._settings.system
-        messages = [*([Message("system", system)] if system else []), *self.history.messages]
+        messages = self._settings.context().fit(system, self.history.messages)
         self._turn += 1
         config = self._config
         voice = Voice(config.language, config.voice, config.output_rate, config.animation)
@@ -196,7 +216,11 @@ class Session:
     async def _run(self, reply: Reply, messages: list[Message]) -> None:
         fault: Error | None = None
         try:
-            await reply.run(messages)
+            async with asyncio.timeout(self._settings.max_turn_s):
+                await reply.run(messages)
+        except TimeoutError:
+            longest = f"{self._settings.max_turn_s:g} s"
+            fault = Error("turn_too_long", f"a reply is cut after {longest}", False, reply.turn)
         except VoxloopError as error:
             fault = Error(error.code, str(error), error.retryable, reply.turn)
         except Exception as error:
@@ -230,6 +254,7 @@ class Session:
     def _no_reply(self) -> None:
         self._reply = self._reply_task = None
         self._hold_until = math.inf
+        self._calmed.set()
 
     def _resume(self, why: str) -> None:
         if self._reply is not None and self._paused:
