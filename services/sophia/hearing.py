@@ -27,6 +27,8 @@ PRE_ROLL_S = 0.6
 """Kept from before the speech, so that a new stream does not miss its first sound."""
 MAX_BACKLOG_S = 15.0
 WRITE_DEADLINE_S = 5.0
+END_DEADLINE_S = 5.0
+"""How long Riva may owe the final of a stream that was cut, and its end."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 2.0
 
 
@@ -181,11 +183,14 @@ class Hearing:
                 pcm = await self._backlog.take()
                 async with asyncio.timeout(WRITE_DEADLINE_S):
                     await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
-            await call.done_writing()
+            async with asyncio.timeout(WRITE_DEADLINE_S):
+                await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # the reading side has the same error, with its reason
         except TimeoutError:
             raise PeerTimeout("riva", f"took no audio for {WRITE_DEADLINE_S:g} s") from None
+        await asyncio.sleep(END_DEADLINE_S)  # the end of the stream, when the reading side sees it, ends this
+        raise PeerTimeout("riva", f"did not end a stream within {END_DEADLINE_S:g} s")
 
 
 def _heard(result: asr.StreamingRecognitionResult, began_ms: int) -> Heard:
