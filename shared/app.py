@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
@@ -17,12 +18,15 @@ from fastapi_offline import FastAPIOffline
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shared import channels, metrics, problems, process
-from shared.auth import ApiKeyInterceptor, ApiKeyMiddleware
+from shared.auth import OPEN_PATHS, ApiKeyInterceptor, ApiKeyMiddleware, Credentials
 from shared.errors import StartupError, VoxloopError
 from shared.health import Health
 from shared.settings import ServiceSettings, load
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+Drain = Callable[[], Awaitable[None]]
+"""Lets what runs come to its end, within a time of its own; meanwhile the server still answers."""
 
 GRACE_S = 2
 """Seconds that running requests may take to end after SIGTERM: over HTTP, and then over gRPC."""
@@ -32,15 +36,24 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def create_app(
-    title: str, settings: ServiceSettings, check: Health, routers: Iterable[APIRouter], lifespan: Lifespan
+    title: str,
+    settings: ServiceSettings,
+    check: Health,
+    routers: Iterable[APIRouter],
+    lifespan: Lifespan,
+    *,
+    open_paths: frozenset[str] = frozenset(),
+    drain: Drain | None = None,
 ) -> FastAPI:
+    """`open_paths` are served without a key too; `drain` is waited for before the server ends."""
     # /docs brings its scripts along: FastAPI's own page would fetch them from another host.
     app = FastAPIOffline(title=f"Voxloop {title}", version="0.1.0", lifespan=lifespan, redoc_url=None)
     problems.install(app)
     for router in (check.router(), metrics.router, *routers):
         app.include_router(router)
-    if settings.api_keys:
-        app.add_middleware(ApiKeyMiddleware, keys=settings.api_keys)
+    if (credentials := Credentials.of(settings)) is not None:
+        app.add_middleware(ApiKeyMiddleware, credentials=credentials, open_paths=OPEN_PATHS | open_paths)
+    app.state.drain = drain
     return app
 
 
@@ -59,7 +72,8 @@ async def grpc_server(
     """
     prefix = settings.model_config.get("env_prefix", "")
     process.ensure_port_free(settings.host, port, "gRPC", f"{prefix}GRPC_PORT")
-    interceptors = [ApiKeyInterceptor(settings.api_keys)] if settings.api_keys else []
+    credentials = Credentials.of(settings)
+    interceptors = [ApiKeyInterceptor(credentials)] if credentials is not None else []
     more = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", max_message))
     server = grpc.aio.server(interceptors=interceptors, options=(*channels.OPTIONS, *more))
     add_services(server)
@@ -83,9 +97,16 @@ def _bracketed(host: str) -> str:
 
 
 def configure_logging(level: str) -> None:
+    """Our own loggers at `level`; those of libraries never below info.
+
+    Theirs show the wire when they debug: headers with the keys in them, and every word that is said.
+    """
+    wanted = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+        level=max(wanted, logging.INFO), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
+    for room in ("shared", "embedded", "services"):
+        logging.getLogger(room).setLevel(wanted)
 
 
 def run_service(name: str, settings_type: type[S], create_app: Callable[[S], FastAPI]) -> None:
@@ -108,9 +129,22 @@ def run_service(name: str, settings_type: type[S], create_app: Callable[[S], Fas
         raise SystemExit(1)
 
 
+class _Server(uvicorn.Server):
+    """uvicorn, but for a time at its end in which it still serves while the app drains."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain | None) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._drain is not None:
+            await self._drain()
+        await super().shutdown(sockets)
+
+
 async def _serve(settings: S, create_app: Callable[[S], FastAPI]) -> bool:
     app = create_app(settings)  # on the loop that it runs on: gRPC channels belong to one
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             lifespan="off",
@@ -122,7 +156,8 @@ async def _serve(settings: S, create_app: Callable[[S], FastAPI]) -> bool:
             ws="websockets-sansio",
             ws_max_size=MAX_WS_MESSAGE,
             ws_per_message_deflate=False,  # audio does not compress, and the frames are small
-        )
+        ),
+        app.state.drain,
     )
     # Entered here and not by uvicorn, which would make a traceback of an error that is one line.
     async with app.router.lifespan_context(app):

@@ -1,9 +1,15 @@
-"""API keys, for HTTP, WebSocket and gRPC alike. Compared in constant time, never logged."""
+"""API keys and tokens, for HTTP, WebSocket and gRPC alike. Compared in constant time, never logged.
+
+They travel as `Authorization: Bearer …`. A browser cannot send that with a WebSocket, so its handshake
+may bring one as a subprotocol instead: `voxloop.key.<base64url>`, beside `voxloop`, which is answered.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -13,42 +19,116 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.problems import problem
+from shared.settings import ServiceSettings
+from shared.tokens import Signer, Tokens
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What an orchestrator must reach without a key."""
 
 
+SUBPROTOCOL = "voxloop"
+KEY_PREFIX = "voxloop.key."
+REFUSAL = "missing or unknown API key"
+
+
 def accepted(authorization: str | None, keys: Sequence[SecretStr]) -> bool:
-    scheme, _, offered = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer":
+    if (offered := _bearer(authorization)) is None:
         return False
-    sent = offered.strip().encode()
+    sent = offered.encode()
     # Every key is compared, so the time says nothing about which one came close.
     return sum(hmac.compare_digest(sent, key.get_secret_value().encode()) for key in keys) > 0
 
 
-class ApiKeyMiddleware:
-    """Answers 401 where no accepted key came, to the handshake of a WebSocket too."""
+def _bearer(authorization: str | None) -> str | None:
+    scheme, _, offered = (authorization or "").partition(" ")
+    return offered.strip() if scheme.lower() == "bearer" else None
 
-    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr]) -> None:
+
+class Credentials:
+    """What a service asks of its callers: one of its API keys, or a token that counts."""
+
+    def __init__(self, keys: Sequence[SecretStr], tokens: Tokens = Tokens()) -> None:  # noqa: B008 - frozen
+        self._keys = keys
+        self._tokens = tokens
+
+    @classmethod
+    def of(cls, settings: ServiceSettings) -> Credentials | None:
+        """None where everybody is served. Raises SettingsError where a key file is no key."""
+        if not settings.protected:
+            return None
+        signers = []
+        if settings.jwt_secret is not None:
+            signers.append(Signer.by_secret(settings.jwt_secret))
+        if settings.jwt_public_key is not None:
+            signers.append(Signer.by_public_key(settings.jwt_public_key))
+        return cls(settings.api_keys, Tokens(tuple(signers), settings.jwt_audience))
+
+    def admit(self, authorizations: Iterable[str]) -> bool:
+        """Whether any of these is good: NVIDIA's client sends `authorization` twice over TLS."""
+        return any(
+            accepted(value, self._keys) or self._tokens.accept(_bearer(value) or "")
+            for value in authorizations
+        )
+
+
+def subprotocol(scope: Scope) -> str | None:
+    """What to answer to a WebSocket that offers subprotocols: browsers give up where nothing is."""
+    return SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
+
+
+def _authorizations(scope: Scope) -> list[str]:
+    offered = Headers(scope=scope).getlist("authorization")
+    if scope["type"] == "websocket":
+        names = [name for name in scope.get("subprotocols", ()) if name.startswith(KEY_PREFIX)]
+        offered += [f"Bearer {_decoded(name.removeprefix(KEY_PREFIX))}" for name in names]
+    return offered
+
+
+def _decoded(key: str) -> str:
+    """A key out of a subprotocol; nothing where it is none."""
+    try:
+        padded = key.encode("ascii") + b"=" * (-len(key) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError):
+        return ""
+
+
+def _without_key(scope: Scope) -> Scope:
+    """For the app, and whatever it may log: the key has done its work."""
+    offered = [name for name in scope.get("subprotocols", ()) if not name.startswith(KEY_PREFIX)]
+    headers = [
+        (name, ", ".join(offered).encode() if name == b"sec-websocket-protocol" else value)
+        for name, value in scope["headers"]
+    ]
+    return {**scope, "subprotocols": offered, "headers": headers}
+
+
+class ApiKeyMiddleware:
+    """Answers 401 where nothing good came, to the handshake of a WebSocket too."""
+
+    def __init__(
+        self, app: ASGIApp, credentials: Credentials, open_paths: frozenset[str] = OPEN_PATHS
+    ) -> None:
         self.app = app
-        self.keys = keys
+        self.credentials = credentials
+        self.open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_open = scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS
-        offered = [] if is_open else Headers(scope=scope).getlist("authorization")
-        if is_open or any(accepted(value, self.keys) for value in offered):
+        if scope["type"] == "lifespan" or scope["path"] in self.open_paths:
             await self.app(scope, receive, send)
+        elif not self.credentials.admit(_authorizations(scope)):
+            await problem(401, REFUSAL, code="unauthorized")(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self.app(_without_key(scope), receive, send)
         else:
-            response = problem(401, "missing or unknown API key", code="unauthorized")
-            await response(scope, receive, send)
+            await self.app(scope, receive, send)
 
 
 class ApiKeyInterceptor(grpc.aio.ServerInterceptor):
     """The same rule on a gRPC server; standard health checks stay open."""
 
-    def __init__(self, keys: Sequence[SecretStr]) -> None:
-        self.keys = keys
+    def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
 
     async def intercept_service(
         self,
@@ -57,24 +137,19 @@ class ApiKeyInterceptor(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         handler = await continuation(handler_call_details)
         metadata = handler_call_details.invocation_metadata or ()
-        # NVIDIA's client sends `authorization` twice over TLS: any accepted one will do.
         offered = [str(value) for key, value in metadata if key == "authorization"]
         method = handler_call_details.method or ""
-        if (
-            handler is None
-            or method.startswith("/grpc.health.v1.")
-            or any(accepted(value, self.keys) for value in offered)
-        ):
+        if handler is None or method.startswith("/grpc.health.v1.") or self.credentials.admit(offered):
             return handler
         return _refuse(handler)
 
 
 def _refuse(handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
     async def abort(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, "missing or unknown API key")
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, REFUSAL)
 
     async def abort_stream(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, "missing or unknown API key")
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, REFUSAL)
         yield
 
     makers: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -22,6 +23,8 @@ def _known_level(level: str) -> str:
         raise ValueError("must be debug, info, warning, error or critical")
     return level
 
+
+MIN_SECRET_BYTES = 32  # RFC 7518: as long as the hash that it keys
 
 LogLevel = Annotated[str, AfterValidator(_known_level)]
 
@@ -50,6 +53,12 @@ class ServiceSettings(BaseSettings):
     log_level: LogLevel = "info"
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Accepted keys, separated by commas; a client sends one as `Authorization: Bearer …`."""
+    jwt_secret: SecretStr | None = None
+    """Accept JSON Web Tokens signed with it (HS256) wherever a key is; at least 32 bytes."""
+    jwt_public_key: Path | None = None
+    """A PEM file: accept tokens signed with its other half, RS256 or EdDSA by the kind of key."""
+    jwt_audience: str = ""
+    """Where set, the `aud` that a token must have."""
     allow_anonymous: bool = False
     """Serve a non-loopback address without keys. Only for networks that you trust entirely."""
 
@@ -69,9 +78,21 @@ class ServiceSettings(BaseSettings):
                 raise ValueError("a key holds printable ASCII and no space, for it travels in a header")
         return keys
 
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes, or somebody may find it")
+        return secret
+
+    @property
+    def protected(self) -> bool:
+        """Whether a caller needs a key or a token."""
+        return bool(self.api_keys or self.jwt_secret or self.jwt_public_key)
+
     @model_validator(mode="after")
     def _never_open_by_accident(self) -> Self:
-        if not is_loopback(self.host) and not self.api_keys and not self.allow_anonymous:
+        if not is_loopback(self.host) and not self.protected and not self.allow_anonymous:
             prefix = self.model_config.get("env_prefix", "")
             raise ValueError(
                 f"host {self.host} is reachable from other machines but {prefix}API_KEYS is empty; "

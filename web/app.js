@@ -23,7 +23,13 @@ const STATES = {
   speaking: "Speaking",
   hushed: "Hushed: go on, I am listening",
 };
-const CONNECTIONS = { connecting: "connecting", open: "connected", lost: "connection lost, trying again" };
+const CONNECTIONS = {
+  connecting: "connecting",
+  open: "connected",
+  lost: "connection lost, trying again",
+  idle: "asleep: click or type to go on",
+};
+const KEY = "voxloop.key"; // where this tab remembers it
 
 const part = (id) => document.getElementById(id);
 const page = {
@@ -38,6 +44,8 @@ const page = {
   invitation: part("invitation"),
   form: part("typed"),
   text: part("text"),
+  locked: part("locked"),
+  key: part("key"),
 };
 
 export const speaker = new Speaker(OUTPUT_RATE);
@@ -48,7 +56,7 @@ const timeline = new Timeline({ turns: part("turns"), waterfall: part("waterfall
 const microphone = new Microphone(INPUT_RATE, onPiece, onMicrophoneLost);
 const address = new URL("sophia/voice", document.baseURI);
 address.protocol = address.protocol.replace("http", "ws");
-export const voice = new Voice(address, session, { onEvent, onAudio, onConnection });
+export const voice = new Voice(address, session, { onEvent, onAudio, onConnection, onRefused });
 
 /** The turn that the server is busy with, whether all of it has come, and whether somebody speaks. */
 let turn = null;
@@ -126,6 +134,23 @@ function onConnection(state) {
   }
   speech = false;
   show();
+}
+
+/** The server wants a key, or another one. */
+function onRefused() {
+  page.connection.textContent = voice.key ? "this key is not accepted" : "a key is needed";
+  sessionStorage.removeItem(KEY);
+  if (page.locked.open) return;
+  page.key.value = "";
+  page.locked.showModal();
+}
+
+function onKey(event) {
+  event.preventDefault();
+  voice.key = page.key.value.trim();
+  sessionStorage.setItem(KEY, voice.key);
+  page.locked.close();
+  voice.connect();
 }
 
 function heard(write) {
@@ -254,9 +279,12 @@ page.form.addEventListener("submit", onTyped);
 page.language.addEventListener("change", onLanguage);
 document.addEventListener("keydown", (event) => event.key === "Escape" && onHush());
 document.addEventListener("click", () => silenced && speaker.unlock());
+for (const sign of ["click", "keydown"]) document.addEventListener(sign, () => voice.wake());
+page.locked.addEventListener("submit", onKey);
 addEventListener("online", () => voice.started || voice.restart());
 setInterval(tick, REPORT_MS);
 
+voice.key = sessionStorage.getItem(KEY) ?? "";
 voice.connect();
 show();
 requestAnimationFrame(draw);

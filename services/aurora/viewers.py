@@ -16,6 +16,7 @@ from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 
 from services.aurora import metrics
 from services.aurora.settings import AuroraSettings
+from shared.auth import subprotocol
 
 TRY_AGAIN_LATER = 1013  # RFC 6455's registry of close codes
 
@@ -123,7 +124,7 @@ def router(viewers: Viewers, settings: AuroraSettings) -> APIRouter:
 
     @routes.websocket("/aurora/frames")
     async def frames(socket: WebSocket, session: Annotated[str | None, Query()] = None) -> None:
-        await socket.accept()
+        await socket.accept(subprotocol(socket.scope))
         if len(viewers) >= settings.max_viewers:
             await socket.close(TRY_AGAIN_LATER, "too many viewers")
             return

@@ -37,10 +37,23 @@ def create_app(settings: SophiaSettings) -> FastAPI:
             for peer in (engines.riva, engines.answers, engines.face):
                 await peer.close()
 
+    sessions = Sessions(engines, settings)
     check = Health(
-        {"riva": engines.riva.probe, "nova": engines.answers.probe, "aurora": engines.face.probe},
+        {
+            "riva": engines.riva.probe,
+            "nova": engines.answers.probe,
+            "aurora": engines.face.probe,
+            "sessions": sessions.probe,
+        },
         optional=frozenset({"aurora"}),
     )
     silero.load()  # says what is missing before anybody speaks
-    sessions = Sessions(engines, settings)
-    return base_app("sophia", settings, check, [router(sessions), page.router(settings.web)], lifespan)
+    return base_app(
+        "sophia",
+        settings,
+        check,
+        [router(sessions), page.router(settings.web)],
+        lifespan,
+        open_paths=page.paths(settings.web),
+        drain=sessions.drain,
+    )

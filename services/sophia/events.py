@@ -126,12 +126,17 @@ class TurnMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """With a `turn` it has ended that turn; without one the session goes on unharmed."""
+    """With a `turn` it has ended that turn; without one the session goes on unharmed.
+
+    Where it refuses or ends a session, `retry_after_s` says when to come back, and `go_to` where else.
+    """
 
     code: str
     message: str
     retryable: bool
     turn: int | None = None
+    retry_after_s: float | None = None
+    go_to: str | None = None
 
 
 Event = (

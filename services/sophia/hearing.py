@@ -29,6 +29,8 @@ MAX_BACKLOG_S = 15.0
 QUIET_PIECE_S = 0.1
 """Where nobody speaks, audio goes to Riva in pieces of this length: each is a message, and costs one."""
 WRITE_DEADLINE_S = 5.0
+END_DEADLINE_S = 5.0
+"""How long Riva may owe the final of a stream that was cut, and its end."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 2.0
 
 
@@ -117,6 +119,7 @@ class Hearing:
         self._on_fault = on_fault
         self._backlog = Backlog()
         self._deaf = False
+        self._cut = False
         self._stream_began_ms = 0.0  # in the session's audio
         self._heard_any = False  # on the present stream
         self._told = False
@@ -127,6 +130,10 @@ class Hearing:
         if not self._deaf:
             self._backlog.in_speech = in_speech
             self._backlog.feed(pcm, quiet=quiet)
+
+    def cut(self) -> None:
+        """Ask for the final of what was said so far: with the next audio, this stream is ended in peace."""
+        self._cut = True
 
     async def run(self) -> None:
         """Recognise until cancelled. A fault is told once, then tried again until Riva is back."""
@@ -150,7 +157,7 @@ class Hearing:
         """One recognition stream to its end. Raises PeerError."""
         call = self._riva.recognize()
         verdict = Verdict(call)
-        self._heard_any = False
+        self._heard_any = self._cut = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(call))
@@ -182,14 +189,18 @@ class Hearing:
         try:
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.write(self._riva.configure(self._listening))
-            while True:
+            while not self._cut:
                 pcm = await self._backlog.take()
                 async with asyncio.timeout(WRITE_DEADLINE_S):
                     await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
+            async with asyncio.timeout(WRITE_DEADLINE_S):
+                await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # the reading side has the same error, with its reason
         except TimeoutError:
             raise PeerTimeout("riva", f"took no audio for {WRITE_DEADLINE_S:g} s") from None
+        await asyncio.sleep(END_DEADLINE_S)  # the end of the stream, when the reading side sees it, ends this
+        raise PeerTimeout("riva", f"did not end a stream within {END_DEADLINE_S:g} s")
 
 
 def _heard(result: asr.StreamingRecognitionResult, began_ms: int) -> Heard:

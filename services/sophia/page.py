@@ -1,7 +1,7 @@
 """The page at `/`: the files of `web/`, under a policy that lets nothing in from elsewhere.
 
-Behind API keys the page needs one as everything else does, and a browser cannot send it: put a proxy in
-front that adds `Authorization`. (It is needed anyway: away from localhost, browsers lend a microphone
+Its files need no API key, for they hold nothing that the source does not; the page asks for one when its
+WebSocket is refused. (Away from localhost it needs a proxy with TLS in front: browsers lend a microphone
 only to https.)
 """
 
@@ -25,6 +25,12 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+
+
+def paths(folder: Path) -> frozenset[str]:
+    """Where the page's files are."""
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return frozenset({"/", *(f"/{name}" for name in files)})
 
 
 def router(folder: Path) -> APIRouter:

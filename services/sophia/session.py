@@ -34,7 +34,7 @@ from services.sophia.riva import Listening
 from services.sophia.settings import SophiaSettings
 from services.sophia.turn import Engines, Reply, Stopwatch, Voice
 from services.sophia.vad import Vad, VadSettings
-from shared.audio import RATE, Resampler, WholeSamples
+from shared.audio import RATE, Resampler, WholeSamples, duration_s
 from shared.errors import InputError, VoxloopError
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,8 @@ class Session:
         self._decision: asyncio.TimerHandle | None = None
         self._hold_until = math.inf  # of a paused reply, on the loop's clock
         self._awaiting_final = False
+        self._utterance_s = 0.0  # of what is being said
+        self._calmed = asyncio.Event()
         tasks.create_task(self._hearing.run())
 
     def close(self) -> None:
@@ -119,6 +121,9 @@ class Session:
         if self._paused and self._vad.voiced_ms >= self._settings.interrupt_after_ms:
             self._interrupt("long speech")
         in_speech = self._vad.speaking or self._awaiting_final
+        self._utterance_s = self._utterance_s + duration_s(pcm) if in_speech else 0.0
+        if self._utterance_s > self._settings.max_utterance_s:
+            self._cut_utterance()
         self._hearing.feed(pcm, in_speech=in_speech, quiet=self._vad.quiet and not in_speech)
 
     def text(self, text: str) -> None:
@@ -135,7 +140,19 @@ class Session:
         if self._reply is not None:
             self._reply.clock.report(played_ms)
 
+    async def until_calm(self) -> None:
+        """Wait until nothing is being said, and no reply is under way."""
+        while self._reply is not None or self._awaiting_final:
+            self._calmed.clear()
+            await self._calmed.wait()
+
     # What the ears tell
+
+    def _cut_utterance(self) -> None:
+        self._utterance_s = 0.0
+        self._hearing.cut()
+        longest = f"{self._settings.max_utterance_s:g} s"
+        self._emit(Error("utterance_too_long", f"what was said is answered after {longest}", False))
 
     def _on_speech_started(self) -> None:
         self._awaiting_final = True
@@ -172,6 +189,7 @@ class Session:
     def _on_nothing_said(self) -> None:
         self._awaiting_final = False
         self._drop_early()
+        self._calmed.set()
         self._resume("noise")
 
     def _on_heard(self, heard: Heard) -> None:
@@ -179,6 +197,7 @@ class Session:
             return
         if heard.is_final:
             self._awaiting_final = False
+            self._utterance_s = 0.0
             if self._vad.end_speech():
                 self._emit(SpeechStopped())
         kind = TranscriptFinal if heard.is_final else TranscriptPartial
@@ -247,7 +266,7 @@ class Session:
 
     def _messages(self, history: History) -> list[Message]:
         system = self._config.system or self._settings.system
-        return [*([Message("system", system)] if system else []), *history.messages]
+        return self._settings.context().fit(system, history.messages)
 
     def _new_reply(self, stopwatch: Stopwatch, *, held: bool = False) -> Reply:
         config = self._config
@@ -264,7 +283,11 @@ class Session:
     async def _run(self, reply: Reply, messages: list[Message]) -> None:
         fault: Error | None = None
         try:
-            await reply.run(messages)
+            async with asyncio.timeout(self._settings.max_turn_s):
+                await reply.run(messages)
+        except TimeoutError:
+            longest = f"{self._settings.max_turn_s:g} s"
+            fault = Error("turn_too_long", f"a reply is cut after {longest}", False, reply.turn)
         except VoxloopError as error:
             fault = Error(error.code, str(error), error.retryable, reply.turn)
         except Exception as error:
@@ -301,6 +324,7 @@ class Session:
     def _no_reply(self) -> None:
         self._reply = self._reply_task = None
         self._hold_until = math.inf
+        self._calmed.set()
 
     def _resume(self, why: str) -> None:
         if self._reply is not None and self._paused:

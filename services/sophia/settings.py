@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from services.sophia.context import Context
 from shared.channels import Endpoint
 from shared.settings import Port, Seconds, ServiceSettings
 
@@ -63,8 +64,24 @@ class SophiaSettings(ServiceSettings):
 
     max_tokens: Annotated[int, Field(ge=1)] = 256
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    context_tokens: Annotated[int, Field(ge=256)] = 4096
+    """What the model can hold: the system prompt, the conversation and the answer. No more is ever sent."""
+    bytes_per_token: Annotated[float, Field(ge=1, le=8)] = 1.0
+    """How tokens are estimated. 1 is safe with every tokenizer; 3 is usual for English, and lets more in."""
     max_history_chars: Annotated[int, Field(ge=200)] = 1600
     max_sessions: Annotated[int, Field(ge=1)] = 256
+    retry_after_s: Seconds = 5.0
+    """When a client that was refused should come back."""
+    opens_per_minute: Annotated[int, Field(ge=0)] = 0
+    """How many sessions one client address may open a minute; 0 means any number."""
+    idle_s: Seconds = 300.0
+    """A session in which nothing was sent for this long, either way, is closed."""
+    max_session_s: Seconds = 7200.0
+    """A session is closed after this long; its client may take it up by `resume`."""
+    max_utterance_s: Seconds = 60.0
+    """What somebody says without a pause is answered after this long."""
+    max_turn_s: Seconds = 300.0
+    """A reply is cut after this long."""
     max_text_chars: Annotated[int, Field(ge=1)] = 2000
     """Of one typed turn, and of a session's system prompt."""
     resume_s: Seconds = 120.0
@@ -76,6 +93,11 @@ class SophiaSettings(ServiceSettings):
     """The longest wait for the next piece of synthesised audio."""
     face_grace_s: Seconds = 1.0
     """How long a reply whose sound is all sent waits for the last frames of the face."""
+
+    drain_s: Seconds = 2.5
+    """How long running turns may take to finish after SIGTERM. (`voxloop up` waits 6 s in all.)"""
+    drain_to: str = ""
+    """The address at which clients go on when this process ends, where there is one."""
 
     system: str = ""
     """The system prompt of sessions that bring none."""
@@ -89,6 +111,17 @@ class SophiaSettings(ServiceSettings):
         if isinstance(value, str):
             return tuple(origin.strip() for origin in value.split(",") if origin.strip())
         return value
+
+    @model_validator(mode="after")
+    def _room_for_a_question(self) -> Self:
+        if not self.context().takes(self.system):
+            raise ValueError(
+                "SOPHIA_CONTEXT_TOKENS has no room for a question beside SOPHIA_SYSTEM and SOPHIA_MAX_TOKENS"
+            )
+        return self
+
+    def context(self) -> Context:
+        return Context(self.context_tokens, self.max_tokens, self.bytes_per_token)
 
     def riva(self) -> Endpoint:
         metadata = [("function-id", self.riva_function_id)] if self.riva_function_id else []

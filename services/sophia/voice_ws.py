@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,12 +21,15 @@ from starlette.websockets import WebSocketDisconnect
 from services.sophia.events import NAMES, Error, Event, ReplyAudio, SessionStarted
 from services.sophia.history import History, HistoryStore
 from services.sophia.metrics import FAULTS, SESSIONS
+from services.sophia.opening import OpeningRate
 from services.sophia.outbox import Outbox
 from services.sophia.session import Session, SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.turn import Engines
 from shared.audio import BYTES_PER_SAMPLE, MAX_RATE, MIN_RATE, RATE, duration_s
+from shared.auth import subprotocol
 from shared.errors import InputError, Overloaded
+from shared.problems import problem
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +45,9 @@ TURN_S = 0.25
 SLICE_S = 0.1
 """Audio is heard in pieces of this length, between which others have their turn."""
 
-CLOSE_NORMAL, CLOSE_POLICY, CLOSE_BUSY, CLOSE_INTERNAL = 1000, 1008, 1013, 1011  # RFC 6455 and its registry
+# RFC 6455 and its registry, and two of our own from the range that is left to applications
+CLOSE_NORMAL, CLOSE_POLICY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_BUSY = 1000, 1008, 1011, 1012, 1013
+CLOSE_IDLE, CLOSE_TOO_LONG = 4408, 4409
 
 Rate = Annotated[int, Field(ge=MIN_RATE, le=MAX_RATE)]
 
@@ -139,12 +145,14 @@ class Connection:
         self._session: Session | None = None
         self._rate = RATE  # of the microphone
         self._token = ""
+        self._active_at = time.monotonic()
 
     async def run(self) -> None:
         ended = _EndedError(CLOSE_INTERNAL)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write())
+                tasks.create_task(self._oversee())
                 await self._read(tasks)
         except* _EndedError as group:
             ended = group.exceptions[0] if isinstance(group.exceptions[0], _EndedError) else ended
@@ -171,6 +179,7 @@ class Connection:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", 1006))
+            self._active_at = time.monotonic()
             try:
                 await self._pace.spend(MESSAGE_S)
                 if (data := message.get("bytes")) is not None:
@@ -198,6 +207,8 @@ class Connection:
                     raise InputError("the session has started already")
                 if len(command.system) > limit:
                     raise InputError(f"system: more than {limit} characters")
+                if not self._sessions.settings.context().takes(command.system):
+                    raise InputError("system: leaves no room for a question in the model's context")
                 self._open(tasks, command)
             case Text():
                 if len(command.text) > limit:
@@ -227,6 +238,7 @@ class Connection:
         try:
             while True:
                 event = await self._outbox.get()
+                self._active_at = time.monotonic()
                 async with asyncio.timeout(SEND_DEADLINE_S):
                     if isinstance(event, ReplyAudio):
                         await self._socket.send_bytes(event.pcm)
@@ -238,6 +250,33 @@ class Connection:
             raise _EndedError(CLOSE_POLICY, str(error)) from None
         except RuntimeError:  # starlette's word for a socket that is closed already
             raise WebSocketDisconnect(1006) from None
+
+    async def _oversee(self) -> NoReturn:
+        """Ends the session when nothing happens in it, when it has lasted too long, or to let us end."""
+        settings = self._sessions.settings
+        ends_at = time.monotonic() + settings.max_session_s
+        while not self._sessions.draining.is_set():
+            now = time.monotonic()
+            if now >= ends_at:
+                told = f"a session lasts at most {settings.max_session_s:g} s"
+                await self._say_goodbye(Error("session_too_long", told, True), CLOSE_TOO_LONG)
+            if now >= self._active_at + settings.idle_s:
+                told = f"nothing came for {settings.idle_s:g} s"
+                await self._say_goodbye(Error("idle", told, True), CLOSE_IDLE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(ends_at, self._active_at + settings.idle_s) - now):
+                    await self._sessions.draining.wait()
+        if self._session is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(settings.drain_s):
+                    await self._session.until_calm()
+        await self._say_goodbye(self._sessions.restarting(), CLOSE_RESTART)
+
+    async def _say_goodbye(self, error: Error, code: int) -> NoReturn:
+        FAULTS.labels(error.code).inc()
+        self._outbox.put(error)
+        await self._flush()
+        raise _EndedError(code, error.message)
 
     async def _flush(self) -> None:
         try:
@@ -262,8 +301,11 @@ class Sessions:
         self.store = HistoryStore(settings.resume_s, settings.max_sessions)
         self.live: dict[str, Connection] = {}
         """By resume token."""
+        self.draining = asyncio.Event()
         self._engines = engines
+        self._openings = OpeningRate(settings.opens_per_minute)
         self._open = 0
+        self._emptied = asyncio.Event()
 
     def open(self, start: SessionStart, outbox: Outbox, tasks: asyncio.TaskGroup) -> Session:
         history = self._take_up(start.resume) if start.resume else History(self.settings.max_history_chars)
@@ -283,6 +325,39 @@ class Sessions:
             outbox,
             tasks,
         )
+
+    async def drain(self) -> None:
+        """Open no more sessions, and wait until those that are open have ended: each after its turn."""
+        self.draining.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_s + FLUSH_DEADLINE_S):
+                while self._open:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+
+    async def probe(self) -> None:
+        """Raises Overloaded while this process opens no more sessions."""
+        if self.draining.is_set():
+            raise Overloaded(self.restarting().message)
+
+    def restarting(self) -> Error:
+        go_to, after_s = self.settings.drain_to, self.settings.retry_after_s
+        told = (
+            f"this server ends: go on at {go_to}"
+            if go_to
+            else f"this server ends: come back in {after_s:g} s"
+        )
+        return Error("restarting", told, True, retry_after_s=0.0 if go_to else after_s, go_to=go_to or None)
+
+    def _refusal(self) -> tuple[Error, int] | None:
+        """Why no session can be opened now, and the code to close with."""
+        if self.draining.is_set():
+            return self.restarting(), CLOSE_RESTART
+        if self._open < self.settings.max_sessions:
+            return None
+        after_s = self.settings.retry_after_s
+        told = f"all {self.settings.max_sessions} sessions are taken: come back in {after_s:g} s"
+        return Error(Overloaded.code, told, True, retry_after_s=after_s), CLOSE_BUSY
 
     def _take_up(self, token: str) -> History:
         if (connection := self.live.pop(token, None)) is not None:
@@ -304,12 +379,21 @@ class Sessions:
         if not self._welcome(socket.headers):
             await socket.close(CLOSE_POLICY, "pages of this origin are not allowed")
             return
-        await socket.accept()
-        if self._open >= self.settings.max_sessions:
-            error = Overloaded(f"all {self.settings.max_sessions} sessions are taken")
+        if (wait_s := self._openings.wait_s(socket.client.host if socket.client else "")) > 0:
+            seconds = str(math.ceil(wait_s))
+            told = f"too many sessions were opened from this address: come back in {seconds} s"
+            headers = {"Retry-After": seconds}
+            await socket.send_denial_response(
+                problem(429, told, code=Overloaded.code, retryable=True, headers=headers)
+            )
+            return
+        await socket.accept(subprotocol(socket.scope))
+        if (refusal := self._refusal()) is not None:
+            error, code = refusal
+            FAULTS.labels(error.code).inc()
             with suppress(WebSocketDisconnect):
-                await socket.send_text(encode(Error(error.code, str(error), error.retryable)))
-            await close(socket, CLOSE_BUSY)
+                await socket.send_text(encode(error))
+            await close(socket, code, error.message)
             return
         self._open += 1
         SESSIONS.inc()
@@ -320,6 +404,7 @@ class Sessions:
             await close(socket, CLOSE_INTERNAL)
         finally:
             self._open -= 1
+            self._emptied.set()
             SESSIONS.dec()
 
 

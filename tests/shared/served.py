@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import uvicorn
@@ -34,8 +35,9 @@ async def served(
     keys: Iterable[str] = (),
     probes: Mapping[str, Probe] | None = None,
     optional: frozenset[str] = frozenset(),
+    **more: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    settings = Settings(api_keys=tuple(keys))  # type: ignore[arg-type]
+    settings = Settings(api_keys=tuple(keys), **more)
     app = create_app("test", settings, Health(probes or {}, optional=optional), routers, no_lifespan)
     config = uvicorn.Config(app, log_config=None, access_log=False, ws="websockets-sansio")
     server = uvicorn.Server(config)

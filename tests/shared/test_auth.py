@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,10 +18,12 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from shared.app import grpc_server
-from shared.auth import accepted
+from shared.auth import accepted, subprotocol
 from tests.shared.served import Settings, served, websocket
+from tests.shared.test_tokens import SECRET, token
 
 KEYS = ("first-key", "second-key")
 GOOD = [f"Bearer {key}" for key in KEYS] + ["bearer first-key", "BEARER first-key", "Bearer   first-key "]
@@ -37,8 +40,15 @@ async def secret() -> str:
 
 @router.websocket("/talk")
 async def talk(socket: WebSocket) -> None:
-    await socket.accept()
+    await socket.accept(subprotocol(socket.scope))
     await socket.send_text("told")
+
+
+@router.websocket("/repeat")
+async def repeat(socket: WebSocket) -> None:
+    """Tells what the app can see of its own handshake."""
+    await socket.accept(subprotocol(socket.scope))
+    await socket.send_text(f"{socket.scope['subprotocols']} {socket.scope['headers']}")
 
 
 # The rule
@@ -145,6 +155,108 @@ async def test_a_websocket_without_one_is_refused_at_its_handshake(headers: dict
     assert b'"code":"unauthorized"' in caught.value.response.body
 
 
+# A browser, which can send no header with its WebSocket
+
+
+def in_a_name(key: str) -> Subprotocol:
+    return Subprotocol("voxloop.key." + base64.urlsafe_b64encode(key.encode()).rstrip(b"=").decode())
+
+
+VOXLOOP = Subprotocol("voxloop")
+
+
+@pytest.mark.parametrize("names", [[VOXLOOP, in_a_name("first-key")], [in_a_name("second-key"), VOXLOOP]])
+async def test_a_websocket_may_bring_its_key_as_a_subprotocol(names: list[Subprotocol]) -> None:
+    async with (
+        served(router, keys=KEYS) as client,
+        connect(websocket(client, "/talk"), subprotocols=names) as socket,
+    ):
+        assert await socket.recv() == "told"
+        assert socket.subprotocol == "voxloop"
+
+
+async def test_the_app_never_sees_that_key() -> None:
+    names = [VOXLOOP, in_a_name("first-key")]
+    async with (
+        served(router, keys=KEYS) as client,
+        connect(websocket(client, "/repeat"), subprotocols=names) as socket,
+    ):
+        seen = str(await socket.recv())
+    assert "'voxloop'" in seen
+    assert "voxloop.key" not in seen
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [VOXLOOP],
+        [VOXLOOP, in_a_name("wrong")],
+        [VOXLOOP, in_a_name("first-key,second-key")],
+        [VOXLOOP, Subprotocol("voxloop.key.first-key")],
+        [VOXLOOP, Subprotocol("voxloop.key.")],
+        [VOXLOOP, Subprotocol("voxloop.key.A")],
+        [VOXLOOP, Subprotocol("voxloop.key._w")],
+        [Subprotocol("first-key")],
+    ],
+)
+async def test_any_other_subprotocol_is_refused_at_the_handshake(names: list[Subprotocol]) -> None:
+    async with served(router, keys=KEYS) as client:
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(websocket(client, "/talk"), subprotocols=names)
+    assert caught.value.response.status_code == 401
+
+
+async def test_that_way_is_open_to_no_other_request() -> None:
+    headers = {"sec-websocket-protocol": f"voxloop, {in_a_name('first-key')}"}
+    async with served(router, keys=KEYS) as client:
+        assert (await client.get("/secret", headers=headers)).status_code == 401
+
+
+async def test_a_server_without_keys_answers_the_subprotocol_all_the_same() -> None:
+    names = [VOXLOOP, in_a_name("left-over")]
+    async with (
+        served(router) as client,
+        connect(websocket(client, "/talk"), subprotocols=names) as socket,
+    ):
+        assert socket.subprotocol == "voxloop"
+
+
+# Tokens count wherever a key does
+
+
+async def test_http_serves_who_has_a_token() -> None:
+    async with served(router, jwt_secret=SECRET, jwt_audience="voxloop") as client:
+        for value, status in ((token(aud="voxloop"), 200), (token(), 401), ("first-key", 401)):
+            answer = await client.get("/secret", headers={"authorization": f"Bearer {value}"})
+            assert answer.status_code == status
+
+
+async def test_keys_and_tokens_count_side_by_side() -> None:
+    async with served(router, keys=KEYS, jwt_secret=SECRET) as client:
+        for value in ("first-key", token()):
+            answer = await client.get("/secret", headers={"authorization": f"Bearer {value}"})
+            assert answer.status_code == 200
+
+
+async def test_a_websocket_takes_a_token_by_header_and_by_subprotocol() -> None:
+    async with served(router, jwt_secret=SECRET) as client:
+        url = websocket(client, "/talk")
+        async with connect(url, additional_headers={"authorization": f"Bearer {token()}"}) as socket:
+            assert await socket.recv() == "told"
+        async with connect(url, subprotocols=[VOXLOOP, in_a_name(token())]) as socket:
+            assert await socket.recv() == "told"
+        with pytest.raises(InvalidStatus):
+            await connect(url, subprotocols=[VOXLOOP, in_a_name(token(exp=-1))])
+
+
+async def test_grpc_takes_a_token() -> None:
+    async with protected(jwt_secret=SECRET) as channel:
+        assert await call(channel, "UnaryUnary", f"Bearer {token()}") == b"told"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(channel, "UnaryUnary", f"Bearer {token(exp=-1)}")
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
 # gRPC
 
 
@@ -165,12 +277,12 @@ METHODS = {
 
 
 @asynccontextmanager
-async def protected() -> AsyncIterator[grpc.aio.Channel]:
+async def protected(**settings: Any) -> AsyncIterator[grpc.aio.Channel]:
     def add(server: grpc.aio.Server) -> None:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Test", METHODS),))
 
     async with (
-        grpc_server(Settings(api_keys=KEYS), 0, add, ["test.Test"]) as port,  # type: ignore[arg-type]
+        grpc_server(Settings(**{"api_keys": KEYS, **settings}), 0, add, ["test.Test"]) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield channel

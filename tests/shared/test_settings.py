@@ -146,7 +146,15 @@ def test_any_other_address_is_refused_without_keys_and_told_which_settings_help(
     assert "TEST_ALLOW_ANONYMOUS=1" in told
 
 
-@pytest.mark.parametrize("variable", [("TEST_API_KEYS", "one"), ("TEST_ALLOW_ANONYMOUS", "1")])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        ("TEST_API_KEYS", "one"),
+        ("TEST_ALLOW_ANONYMOUS", "1"),
+        ("TEST_JWT_SECRET", "s" * 32),
+        ("TEST_JWT_PUBLIC_KEY", "key.pem"),
+    ],
+)
 def test_any_other_address_is_served_with_keys_or_where_that_is_meant(
     monkeypatch: Env, variable: tuple[str, str]
 ) -> None:
@@ -158,3 +166,9 @@ def test_any_other_address_is_served_with_keys_or_where_that_is_meant(
 @pytest.mark.parametrize("keys", ["", ",", " , "])
 def test_commas_alone_are_no_keys(monkeypatch: Env, keys: str) -> None:
     assert "API_KEYS is empty" in refusal(monkeypatch, HOST="0.0.0.0", API_KEYS=keys)
+
+
+def test_a_secret_that_could_be_found_by_trying_is_refused_and_not_shown(monkeypatch: Env) -> None:
+    told = refusal(monkeypatch, JWT_SECRET="hunter2")
+    assert "TEST_JWT_SECRET: must have at least 32 bytes" in told
+    assert "hunter2" not in told

@@ -195,3 +195,31 @@ async def test_a_narrow_screen_needs_no_sideways_scrolling(visit: Visit) -> None
     await visit.page.type("b" * 300)
     await visit.page.until("document.querySelector('#waterfall').hidden === false")
     assert await visit.page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+async def test_a_server_that_asks_for_a_key_gets_it_from_the_visitor(browser: Browser) -> None:
+    """(Its console does complain here: of the handshakes that were refused.)"""
+    refused = "document.querySelector('#connection').textContent === 'this key is not accepted'"
+    async with (
+        scripted_engines() as engines,
+        served(engines, api_keys="sesame") as sophia,
+        browser.open(f"http://{sophia.address}/") as page,
+    ):
+        for key, outcome in (("wrong", refused), ("sesame", OPEN)):
+            await page.until("document.querySelector('#locked')?.open")
+            await page.evaluate("document.querySelector('#key').focus()")
+            await page.call("Input.insertText", text=key)
+            await page.press("Enter", text="\r", windowsVirtualKeyCode=13)
+            await page.until(outcome)
+
+
+async def test_a_page_that_fell_asleep_wakes_at_a_touch(browser: Browser) -> None:
+    async with (
+        scripted_engines() as engines,
+        served(engines, idle_s=0.3) as sophia,
+        browser.open(f"http://{sophia.address}/") as page,
+    ):
+        await page.until("document.querySelector('#connection')?.dataset.state === 'idle'")
+        await page.click("#face")
+        await page.until(OPEN)
+        assert page.problems == []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from services.sophia.app import create_app
 from services.sophia.settings import SophiaSettings
+from tests.conftest import ROOT
 from tests.services.sophia.engines import Scripted, scripted_engines
 
 DEADLINE_S = 40.0
@@ -99,6 +103,58 @@ async def served(engines: Scripted, **settings: Any) -> AsyncIterator[Sophia]:
     finally:
         server.should_exit = True
         await serving
+
+
+@dataclass
+class Process(Sophia):
+    """`python -m services.sophia`, as an operator runs it."""
+
+    process: asyncio.subprocess.Process
+    output: bytes = b""
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    async def ended(self) -> int:
+        """Its exit status; reads what it still says."""
+        async with asyncio.timeout(DEADLINE_S):
+            assert self.process.stdout is not None
+            self.output += await self.process.stdout.read()
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def process(engines: Scripted, **settings: Any) -> AsyncIterator[Process]:
+    wanted = {
+        "riva_uri": engines.addresses["riva"],
+        "riva_tls": 0,
+        "nova_uri": engines.addresses["nova"],
+        "aurora_uri": engines.addresses["aurora"],
+        "http_port": 0,
+        **settings,
+    }
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.sophia",
+        cwd=ROOT,
+        env={**os.environ, **{f"SOPHIA_{name.upper()}": str(value) for name, value in wanted.items()}},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert child.stdout is not None
+    try:
+        said = b""
+        async with asyncio.timeout(DEADLINE_S):
+            while (started := re.search(rb"running on http://(\S+)", said)) is None:
+                line = await child.stdout.readline()
+                assert line, f"it ended: {said.decode()}"
+                said += line
+        yield Process(engines, started[1].decode(), child, said)
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
         self._results = asyncio.Queue()
         self._opened = asyncio.Event()
         self._arrived = asyncio.Event()
+        self.ended = asyncio.Event()
+        """A client has said that no more audio follows on its stream."""
 
     def interim(self, text: str, stability: float = 0.5) -> None:
         self._say(text, is_final=False, stability=stability)
@@ -96,6 +98,7 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
             async for request in requests:
                 self.received[stream] += request.audio_content
                 self._arrived.set()
+            self.ended.set()
 
         listener = asyncio.create_task(listen() if self.reads else asyncio.sleep(0))
         self._opened.set()

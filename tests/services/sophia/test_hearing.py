@@ -141,3 +141,28 @@ async def test_results_without_words_or_alternatives_are_nothing(sophia: Sophia)
         await client.until("reply.done")
     assert [event["text"] for event in client.of("transcript.final")] == ["hello"]
     assert client.of("transcript.final")[0]["words"][0]["start_ms"] >= 0
+
+
+async def test_a_cut_stream_that_riva_does_not_end_is_given_up_and_heard_again(
+    engines: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.sophia.hearing.END_DEADLINE_S", 0.05)
+    ears = engines.recognition
+    faults: asyncio.Queue[PeerError] = asyncio.Queue()
+    heard: asyncio.Queue[Heard] = asyncio.Queue()
+    riva = Riva(Endpoint("riva", engines.addresses["riva"]), 5)
+    hearing = Hearing(riva, Listening(), heard.put_nowait, faults.put_nowait)
+    running = asyncio.create_task(hearing.run())
+    async with asyncio.timeout(20):
+        hearing.feed(marked(1, 1), in_speech=True)
+        await ears.opened()
+        await ears.has_received(0.02)
+        hearing.cut()
+        hearing.feed(marked(2, 1), in_speech=True)
+        assert isinstance(await faults.get(), PeerTimeout)
+        await ears.opened()
+        ears.final("hello")
+        assert (await heard.get()).text == "hello"
+    running.cancel()
+    await asyncio.wait([running])
+    await riva.close()

@@ -95,3 +95,16 @@ async def test_the_page_hides_no_other_route(sophia: Sophia) -> None:
         for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"):
             assert (await client.get(path)).status_code == 200, path
         assert (await client.post("/")).status_code == 405
+
+
+async def test_behind_keys_the_page_comes_without_one_and_nothing_else_does(engines: Scripted) -> None:
+    """A browser must show it before anybody can type a key."""
+    async with served(engines, api_keys="sesame") as sophia, browsing(sophia) as client:
+        for path in ("/", *(f"/{name}" for name in FILES)):
+            assert (await client.get(path)).status_code == 200, path
+        for path in ("/metrics", "/docs", "/openapi.json", "/nothing.js", "/app.js/", "/..%2fREADME.md"):
+            assert (await client.get(path)).status_code == 401, path
+        # by which the page finds out why its WebSocket was refused
+        assert (await client.head("/openapi.json")).status_code == 401
+        key = {"Authorization": "Bearer sesame"}
+        assert (await client.head("/openapi.json", headers=key)).status_code == 200
