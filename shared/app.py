@@ -74,8 +74,9 @@ async def grpc_server(
     process.ensure_port_free(settings.host, port, "gRPC", f"{prefix}GRPC_PORT")
     credentials = Credentials.of(settings)
     interceptors = [ApiKeyInterceptor(credentials)] if credentials is not None else []
-    more = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", max_message))
-    server = grpc.aio.server(interceptors=interceptors, options=(*channels.OPTIONS, *more))
+    options = dict(channels.OPTIONS)
+    options |= {"grpc.so_reuseport": 0, "grpc.max_receive_message_length": max_message}
+    server = grpc.aio.server(interceptors=interceptors, options=tuple(options.items()))
     add_services(server)
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]

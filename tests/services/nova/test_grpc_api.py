@@ -135,3 +135,18 @@ async def test_more_than_the_queue_holds_is_refused_with_a_word_when_to_return(
         for call in calls:
             call.cancel()
     await settled(obedient_triton)
+
+
+async def test_what_is_no_message_is_refused_as_any_bad_request(obedient_nova: NovaService) -> None:
+    async with grpc.aio.insecure_channel(obedient_nova.grpc) as channel:
+        call = channel.unary_stream("/voxloop.nova.v1.Nova/Generate")(b"\x0a\x06\x12\x04\xff\xfe\xfd\xfc")
+        with pytest.raises(AioRpcError) as caught:
+            await call.read()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    metadata = dict(caught.value.trailing_metadata())
+    assert (metadata["voxloop-code"], metadata["voxloop-retryable"]) == ("bad_request", "0")
+
+
+async def test_a_request_larger_than_a_body_may_be_is_refused(stub: Stub) -> None:
+    error = await refusal(stub, question("x" * (2 << 20)))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

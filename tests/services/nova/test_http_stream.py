@@ -100,3 +100,17 @@ async def test_a_client_that_takes_nothing_is_taken_for_gone() -> None:
     async with asyncio.timeout(5):
         await EventStream(produce, stalled_s=0.01)({"type": "http"}, Client().receive, send)
     assert ended.is_set()
+
+
+async def test_a_client_that_several_find_gone_is_gone_once() -> None:
+    async def block() -> None:
+        async with WhileConnected(Client().receive) as connection:
+            connection.give_up()
+            connection.give_up()
+            await asyncio.Event().wait()
+
+    with pytest.raises(ClientGone):
+        await block()
+    current = asyncio.current_task()
+    assert current is not None
+    assert current.cancelling() == 0

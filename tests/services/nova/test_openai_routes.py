@@ -183,3 +183,24 @@ async def test_openais_own_client_works_unmodified(
             break
         await forever.close()
         await settled(obedient_triton)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [[{}] * 200_000, [{"role": "user", "content": [1] * 300_000}]],
+    ids=["empty messages", "parts that are none"],
+)
+async def test_what_is_wrong_very_often_is_told_once(http: httpx.AsyncClient, messages: list[Any]) -> None:
+    response = await http.post(CHAT, json={"model": "nova", "messages": messages})
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "invalid_request_error"
+    assert len(response.content) < 2000
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", CHAT, 405), ("POST", "/v1/embeddings", 404)])
+async def test_what_is_not_served_is_refused_in_openais_form(
+    http: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    response = await http.request(method, path)
+    assert response.status_code == status
+    assert response.json()["error"]["type"] == "invalid_request_error"

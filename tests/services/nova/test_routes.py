@@ -277,3 +277,20 @@ async def test_a_client_that_goes_away_ends_the_generation_in_the_engine(
     await settled(obedient_triton)
     assert obedient_nova.metric("voxloop_nova_cancelled_total") == cancelled + len(prompts)
     assert obedient_nova.metric("voxloop_nova_in_flight") == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": [1] * 300_000},
+        {"messages": [{}] * 200_000},
+        {"messages": [{"role": "user", "content": ""}] * 20_000},
+        {"prompt": "hello", **{f"k{number}": 1 for number in range(60_000)}},
+        {"prompt": "hello", "stop": [1] * 300_000},
+    ],
+    ids=["prompts", "empty messages", "too many messages", "fields", "stops"],
+)
+async def test_what_is_wrong_very_often_is_told_once(http: httpx.AsyncClient, body: dict[str, Any]) -> None:
+    response = await http.post("/nova/generate", json=body)
+    assert (await problem(response))["code"] == "bad_request"
+    assert len(response.content) < 2000

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+import grpc
+import grpc.aio
 import pytest
 
 from services.nova.contracts import Deadlines, tensors
@@ -113,3 +115,29 @@ async def test_nobody_there_is_said_at_once() -> None:
 async def test_a_malformed_address_is_a_bad_setting() -> None:
     with pytest.raises(SettingsError, match="host:port"):
         TritonClient("triton", Deadlines(5, 5, 5))
+
+
+async def test_a_configuration_that_never_comes_is_asked_for_anew() -> None:
+    asked = 0
+
+    async def configuration(_: bytes, __: object) -> bytes:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await asyncio.Event().wait()
+        return b""
+
+    server = grpc.aio.server()
+    methods = {"ModelConfig": grpc.unary_unary_rpc_method_handler(configuration)}  # type: ignore[arg-type]
+    handler = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods)
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    client = TritonClient(f"127.0.0.1:{port}", Deadlines(0.2, 0.2, 0.2))
+    with pytest.raises(PeerTimeout, match="no configuration"):
+        await client.model_config("nova")
+    while client._calls:  # noqa: ASYNC110 - the timer that gives the call up tells nobody
+        await asyncio.sleep(0.01)
+    assert await client.model_config("nova") == {}
+    await server.stop(None)
+    await client.close()
