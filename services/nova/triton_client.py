@@ -132,6 +132,7 @@ class TritonClient:
         except TimeoutError:
             raise PeerTimeout(PEER, f"no configuration of model {model} in time") from None
         except grpc.aio.AioRpcError as error:
+            self._notice(model, error.details() or "")
             raise _unary_error(error) from None
         return json_format.MessageToDict(answer.config, preserving_proto_field_name=True)
 
@@ -166,9 +167,13 @@ class TritonClient:
             call.exception()  # looked at, so that a failure that nobody waited for is no warning
 
     def _fault(self, model: str, message: str) -> PeerError:
+        self._notice(model, message)
+        return (PeerUnavailable if _PASSING.search(message) else PeerRefused)(PEER, message)
+
+    def _notice(self, model: str, message: str) -> None:
+        """Have a model mended that this says is dead."""
         if _DEAD.search(message) and self._mend and time.monotonic() - self._mended_at > MEND_GAP_S:
             self._call(f"mending {model}", MEND_S, self._reload, model)
-        return (PeerUnavailable if _PASSING.search(message) else PeerRefused)(PEER, message)
 
     async def _reload(self, model: str) -> None:
         """Triton notices neither that a model's process died nor, while it is loaded, a wish to load it."""

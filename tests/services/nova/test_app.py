@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.conftest import ROOT
 from tests.fixtures.launch import launched
 from tests.fixtures.nova import OBEDIENT, NovaService, nova_service, obedient_triton_server, settled
-from tests.fixtures.triton import Triton
+from tests.fixtures.triton import Triton, triton_server
 from tests.services.nova.openai_endpoint import serving
 from tests.services.nova.sse import events, texts
 
@@ -205,6 +207,26 @@ async def test_a_model_whose_process_died_is_noticed_and_loaded_again(tmp_path: 
                     assert response.json()["retryable"], response.text
                     await asyncio.sleep(0.1)
     assert "model nova is loaded again" in nova.log.read_text()
+
+
+async def test_a_model_that_cannot_be_loaded_again_is_tried_until_it_can(tmp_path: Path) -> None:
+    model, elsewhere = tmp_path / "model.gguf", tmp_path / "elsewhere.gguf"
+    shutil.copy(ROOT / "models" / "nova" / "1" / "nova-mini.gguf", model)
+    env = {"VOXLOOP_MODEL": str(model)}
+    with triton_server(tmp_path, env) as triton, nova_service(tmp_path, triton.grpc) as nova:
+        async with httpx.AsyncClient(base_url=nova.http, timeout=20) as client:
+            model.rename(elsewhere)
+            for process in triton.stubs:
+                if process.name().startswith("triton_python"):
+                    process.kill()
+            async with asyncio.timeout(60):
+                while "could not be loaded again" not in nova.log.read_text():
+                    failed = await client.post("/nova/generate", json={"prompt": "hello"})
+                    assert (failed.status_code, failed.json()["retryable"]) == (503, True)
+                    await asyncio.sleep(0.1)
+                elsewhere.rename(model)
+                await until_ready_is(client, 200)
+            assert (await client.post("/nova/generate", json={"prompt": "hello"})).is_success
 
 
 async def test_a_hung_triton_is_reported_left_alone_and_survived(tmp_path: Path) -> None:
