@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 
 from services.nova.admission import Lane
 from services.nova.contracts import Sampling
@@ -29,30 +25,10 @@ from services.nova.http_stream import (
 from services.nova.openai_bodies import ChatBody
 from services.nova.routes import TheNova
 from services.nova.service import Answer, Nova
-from shared.errors import InputError, Overloaded, UnknownModel, VoxloopError
+from shared.errors import VoxloopError
+from shared.openai_errors import OpenAiRoute, error_body, failure
 
 FINISH_REASONS = {"length": "length"}  # all else is an end
-
-
-class OpenAiRoute(APIRoute):
-    """Turns every error into OpenAI's form."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_or_explain(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except VoxloopError as error:
-                return failure(error)
-            except RequestValidationError as error:
-                faults = [(".".join(str(part) for part in e["loc"][1:]), e["msg"]) for e in error.errors()]
-                message = "; ".join(f"{where}: {what}" for where, what in faults)
-                return _error(400, message, "invalid_request_error", param=faults[0][0] or None)
-            except HTTPException as error:
-                return _error(error.status_code, str(error.detail), "invalid_request_error")
-
-        return handle_or_explain
 
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAiRoute)
@@ -116,7 +92,7 @@ class Completion:
             except VoxloopError as error:
                 if opening:
                     raise
-                await emit(event(orjson.dumps(_body(error))))
+                await emit(event(orjson.dumps(error_body(error))))
                 return
         await emit(opening + self._chunk({}, FINISH_REASONS.get(answer.finish_reason, "stop")))
         if self.body.stream_options is not None and self.body.stream_options.include_usage:
@@ -140,28 +116,6 @@ class Completion:
             "model": self.nova.settings.model,
             "choices": choices,
         }
-
-
-def failure(error: VoxloopError) -> Response:
-    headers = {"retry-after": "1"} if isinstance(error, Overloaded) else None
-    return JSONResponse(_body(error), error.status, headers)
-
-
-def _body(error: VoxloopError) -> dict[str, Any]:
-    match error:
-        case UnknownModel():
-            kind, code = "invalid_request_error", "model_not_found"
-        case InputError():
-            kind, code = "invalid_request_error", error.code
-        case Overloaded():
-            kind, code = "rate_limit_error", error.code
-        case _:
-            kind, code = "api_error", error.code
-    return {"error": {"message": str(error), "type": kind, "param": None, "code": code}}
-
-
-def _error(status: int, message: str, kind: str, *, param: str | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": None}}, status)
 
 
 def _usage(answer: Answer) -> dict[str, int]:
