@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import uuid
+from collections import deque
 from dataclasses import dataclass
 
 from services.sophia.backchannel import is_backchannel
@@ -38,6 +39,9 @@ from shared.errors import InputError, VoxloopError
 
 log = logging.getLogger(__name__)
 
+MAX_UNANSWERED = 64
+"""Messages that nobody has asked an answer for; beyond that the oldest goes."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
@@ -49,6 +53,12 @@ class SessionConfig:
     voice: str = ""
     system: str = ""
     animation: bool = False
+    silent: bool = False
+    """Replies are read and not heard."""
+    answers: bool = True
+    """What was said is answered. Otherwise it is only told, and `respond` asks for the answer."""
+    interruptible: bool = True
+    """Speech over a reply hushes it, and may end it."""
 
 
 class Session:
@@ -77,6 +87,8 @@ class Session:
         self._turn = 0
         self._reply: Reply | None = None
         self._reply_task: asyncio.Task[None] | None = None
+        self._ended: tuple[Reply, Message | None] | None = None  # the newest that has, and what is kept of it
+        self._unanswered: deque[Message] = deque(maxlen=MAX_UNANSWERED)
         self._decision: asyncio.TimerHandle | None = None
         self._hold_until = math.inf  # of a paused reply, on the loop's clock
         self._awaiting_final = False
@@ -100,6 +112,47 @@ class Session:
             self._interrupt("long speech")
         self._hearing.feed(pcm, in_speech=self._vad.speaking or self._awaiting_final)
 
+    def configure(self, config: SessionConfig) -> None:
+        """From the next reply on. What the ears were opened with stays: language and input rate."""
+        self._config = config
+
+    @property
+    def answering(self) -> int | None:
+        """The turn of the reply that is being made, until all of it is sent."""
+        return self._reply.turn if self._reply is not None and not self._reply.all_sent else None
+
+    def add(self, role: str, text: str) -> None:
+        """Words for the conversation that ask for no answer yet."""
+        self._unanswered.append(Message(role, text))
+
+    def respond(self, config: SessionConfig | None = None) -> None:
+        """Answer the conversation as it stands, in a way of its own where one is given.
+
+        A reply of which all is sent counts as heard to its end.
+        """
+        if self._reply is not None and self._reply.all_sent:
+            self.playback(self._reply.clock.sent_ms)
+        self._interrupt("asked")
+        if not self._unanswered and not self.history.messages:
+            raise InputError("there is nothing to answer yet")
+        self._start_reply("", Stopwatch(), config)
+
+    def truncate(self, turn: int, played_ms: float) -> bool:
+        """The listener heard a reply up to here and dropped the rest; it may have ended already.
+
+        Whether it is that reply that this session knows: the present one or the last.
+        """
+        if self._reply is not None and self._reply.turn == turn:
+            self._reply.clock.report(played_ms)
+            self._interrupt("cancelled")
+            return True
+        if self._ended is None or self._ended[0].turn != turn:
+            return False
+        reply, kept = self._ended
+        if kept is not None:
+            self._ended = reply, self.history.replace(kept, reply.heard_until(played_ms))
+        return True
+
     def text(self, text: str) -> None:
         """A typed turn; it interrupts a reply that is being spoken."""
         if not text.strip():
@@ -120,7 +173,7 @@ class Session:
         self._awaiting_final = True
         self._cancel_decision()
         self._emit(SpeechStarted())
-        if self._reply is None:
+        if self._reply is None or not self._config.interruptible:
             return
         if not self._paused:
             self._reply.clock.pause()
@@ -161,12 +214,16 @@ class Session:
                 self._emit(SpeechStopped())
         kind = TranscriptFinal if heard.is_final else TranscriptPartial
         self._emit(kind(heard.text, round(heard.confidence, 3), heard.words))
+        if self._reply is not None and not self._config.interruptible:
+            if heard.is_final and self._config.answers:
+                self.add("user", heard.text)
+            return
         if self._reply is not None and is_backchannel(heard.text, self._config.language):
             if heard.is_final:
                 self._resume("backchannel")
             return
         self._interrupt("words")
-        if heard.is_final:
+        if heard.is_final and self._config.answers:
             stopwatch = Stopwatch()
             stopwatch.set("speech_end_to_final", self._vad.quiet_ms)
             self._start_reply(heard.text, stopwatch)
@@ -181,13 +238,17 @@ class Session:
     def _paused(self) -> bool:
         return self._reply is not None and self._reply.clock.paused
 
-    def _start_reply(self, text: str, stopwatch: Stopwatch) -> None:
-        self.history.user(text)
-        system = self._config.system or self._settings.system
+    def _start_reply(self, text: str, stopwatch: Stopwatch, config: SessionConfig | None = None) -> None:
+        config = config or self._config
+        for message in self._unanswered:
+            self.history.add(message.role, message.content)
+        self._unanswered.clear()
+        if text:
+            self.history.user(text)
+        system = config.system or self._settings.system
         messages = [*([Message("system", system)] if system else []), *self.history.messages]
         self._turn += 1
-        config = self._config
-        voice = Voice(config.language, config.voice, config.output_rate, config.animation)
+        voice = Voice(config.language, config.voice, config.output_rate, config.animation, config.silent)
         reply = Reply(self._turn, self.id, self._engines, self._settings, voice, self._emit, stopwatch)
         self._reply = reply
         self._emit(ReplyStarted(reply.turn))  # now, so that a pause or an end cannot come before it
@@ -204,7 +265,7 @@ class Session:
             fault = Error("internal", f"this turn failed ({type(error).__name__})", True, reply.turn)
         if self._reply is not reply:
             return  # interrupted while it failed: that has ended the turn and kept its history
-        self.history.assistant(reply.heard() if fault else reply.text.strip())
+        self._ended = reply, self.history.assistant(reply.heard() if fault else reply.text.strip())
         TURNS.labels("fault" if fault else "done").inc()
         self._no_reply()
         if fault is not None:
@@ -223,7 +284,7 @@ class Session:
         task.cancel()
         self._outbox.drop_turn(reply.turn)
         spoken = reply.heard()
-        self.history.assistant(spoken)
+        self._ended = reply, self.history.assistant(spoken)
         TURNS.labels("interrupted").inc()
         self._emit(Interrupted(reply.turn, spoken, round(reply.clock.played_ms())))
 
