@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from services.sophia import page, realtime_ws
+from services.sophia import openai_audio, page, realtime_ws
 from services.sophia.answers import Answers
 from services.sophia.face import Face
 from services.sophia.riva import Riva
@@ -43,5 +43,10 @@ def create_app(settings: SophiaSettings) -> FastAPI:
     )
     silero.load()  # says what is missing before anybody speaks
     sessions = Sessions(engines, settings)
-    routers = [router(sessions), realtime_ws.router(sessions), page.router(settings.web)]
+    routers = [
+        router(sessions),
+        realtime_ws.router(sessions),
+        openai_audio.router(engines.riva, settings),
+        page.router(settings.web),
+    ]
     return base_app("sophia", settings, check, routers, lifespan)
