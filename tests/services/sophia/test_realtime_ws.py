@@ -17,6 +17,8 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from services.sophia.events import SpeechStarted, TranscriptFinal, TranscriptPartial
+from services.sophia.realtime_conversation import Dictation
 from services.sophia.realtime_events import RATE, RefusedError, parse
 from shared.audio import read_wav
 from tests.conftest import ROOT
@@ -474,19 +476,15 @@ async def test_a_client_that_commits_is_answered_when_it_asks(sophia: Sophia, sp
     assert sophia.engines.nova.asked == [[("user", "what is up")]]
 
 
-async def test_pauses_within_a_buffer_end_nothing(sophia: Sophia) -> None:
-    async with push_to_talk(sophia) as session:
-        await session.say(quiet(0.2))
-        await sophia.engines.recognition.opened()
-        sophia.engines.recognition.final("first this")
-        sophia.engines.recognition.interim("and")
-        await session.say(quiet(0.2))
-        await session.connection.input_audio_buffer.commit()
-        await session.until("input_audio_buffer.committed")
-        sophia.engines.recognition.final("and then that")
-        completed = await session.until("conversation.item.input_audio_transcription.completed")
-    assert completed.transcript == "first this and then that"
-    assert not sophia.engines.nova.asked
+def test_pauses_within_a_buffer_end_nothing() -> None:
+    dictation = Dictation()
+    dictation.hear(SpeechStarted())
+    dictation.hear(TranscriptFinal("first this", 0.9))
+    assert not dictation.unfinished
+    dictation.hear(TranscriptPartial("and", 0.5))
+    assert dictation.unfinished
+    dictation.hear(TranscriptFinal("and then that", 0.9))
+    assert dictation.take() == "first this and then that"
 
 
 async def test_a_buffer_without_words_is_an_empty_transcript(engines: Scripted) -> None:
