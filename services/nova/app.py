@@ -20,6 +20,7 @@ from services.nova.service import Nova
 from services.nova.settings import NovaSettings
 from services.nova.triton_client import TritonClient
 from shared import app as base
+from shared import openai_errors
 from shared.health import Health
 
 
@@ -52,7 +53,7 @@ def create_app(settings: NovaSettings) -> FastAPI:
     async def _http(request: Request, error: HTTPException) -> Response:
         """Also where no route is: a client of OpenAI's reads its own form under /v1."""
         if request.url.path.startswith("/v1/"):
-            return openai_routes.refusal(error)
+            return openai_errors.refusal(error)
         response: Response = await elsewhere(request, error)
         return response
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 
 from services.nova.admission import Lane
 from services.nova.contracts import Sampling
@@ -29,30 +25,10 @@ from services.nova.http_stream import (
 from services.nova.openai_bodies import ChatBody
 from services.nova.routes import TheNova
 from services.nova.service import Answer, Nova
-from shared.errors import InputError, Overloaded, UnknownModel, VoxloopError
-from shared.problems import explained
+from shared.errors import VoxloopError
+from shared.openai_errors import OpenAiRoute, error_body, failure
 
 FINISH_REASONS = {"length": "length"}  # all else is an end
-
-
-class OpenAiRoute(APIRoute):
-    """Turns every error into OpenAI's form."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_or_explain(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except VoxloopError as error:
-                return failure(error)
-            except RequestValidationError as error:
-                fields, message = explained(error, skip=1)
-                return _error(400, message, param=fields[0]["where"] or None)
-            except HTTPException as error:
-                return refusal(error)
-
-        return handle_or_explain
 
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAiRoute)
@@ -116,7 +92,7 @@ class Completion:
             except VoxloopError as error:
                 if opening:
                     raise
-                await emit(event(orjson.dumps(_body(error))))
+                await emit(event(orjson.dumps(error_body(error))))
                 return
         await emit(opening + self._chunk({}, FINISH_REASONS.get(answer.finish_reason, "stop")))
         if self.body.stream_options is not None and self.body.stream_options.include_usage:
@@ -140,37 +116,6 @@ class Completion:
             "model": self.nova.settings.model,
             "choices": choices,
         }
-
-
-def failure(error: VoxloopError) -> Response:
-    headers = {"retry-after": "1"} if isinstance(error, Overloaded) else None
-    return JSONResponse(_body(error), error.status, headers)
-
-
-def _body(error: VoxloopError) -> dict[str, Any]:
-    match error:
-        case UnknownModel():
-            kind, code = "invalid_request_error", "model_not_found"
-        case InputError():
-            kind, code = "invalid_request_error", error.code
-        case Overloaded():
-            kind, code = "rate_limit_error", error.code
-        case _:
-            kind, code = "api_error", error.code
-    return {"error": {"message": str(error), "type": kind, "param": None, "code": code}}
-
-
-def refusal(error: HTTPException) -> Response:
-    response = _error(error.status_code, str(error.detail))
-    response.headers.update(error.headers or {})
-    return response
-
-
-def _error(status: int, message: str, *, param: str | None = None) -> JSONResponse:
-    # JSON may bring half a surrogate pair, which a message may quote and no answer can hold.
-    message = message.encode(errors="replace").decode()
-    body = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
-    return JSONResponse({"error": body}, status)
 
 
 def _usage(answer: Answer) -> dict[str, int]:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from services.sophia import page
+from services.sophia import openai_audio, page, realtime_ws
 from services.sophia.answers import Answers
 from services.sophia.face import Face
 from services.sophia.riva import Riva
@@ -48,11 +48,17 @@ def create_app(settings: SophiaSettings) -> FastAPI:
         optional=frozenset({"aurora"}),
     )
     silero.load()  # says what is missing before anybody speaks
+    routers = [
+        router(sessions),
+        realtime_ws.router(sessions),
+        openai_audio.router(engines.riva, settings),
+        page.router(settings.web),
+    ]
     return base_app(
         "sophia",
         settings,
         check,
-        [router(sessions), page.router(settings.web)],
+        routers,
         lifespan,
         open_paths=page.paths(settings.web),
         drain=sessions.drain,

@@ -7,6 +7,7 @@ wire. Times are ms; `turn` counts replies from 1. Audio is PCM16 mono at the ses
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,13 @@ class Error:
     go_to: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A message in another vocabulary, ready for its wire: it waits its turn among the events."""
+
+    message: dict[str, Any]
+
+
 Event = (
     SessionStarted
     | SpeechStarted
@@ -156,6 +164,7 @@ Event = (
     | Animation
     | TurnMetrics
     | Error
+    | Verbatim
 )
 
 NAMES: dict[type[Event], str] = {

@@ -183,7 +183,7 @@ class Hearing:
         self._heard_any, self._told, self._backoff_s = True, False, FIRST_BACKOFF_S
         if result.is_final:
             self._backlog.forget_sent()
-        self._on_heard(_heard(result, round(self._stream_began_ms)))
+        self._on_heard(heard(result, round(self._stream_began_ms)))
 
     async def _write(self, call: RecognizeCall) -> None:
         try:
@@ -203,7 +203,7 @@ class Hearing:
         raise PeerTimeout("riva", f"did not end a stream within {END_DEADLINE_S:g} s")
 
 
-def _heard(result: asr.StreamingRecognitionResult, began_ms: int) -> Heard:
+def heard(result: asr.StreamingRecognitionResult, began_ms: int) -> Heard:
     best = result.alternatives[0]
     words = tuple(
         Word(word.word, began_ms + max(0, word.start_time), began_ms + max(0, word.end_time), word.confidence)

@@ -28,16 +28,26 @@ class History:
         return History(self.max_chars, list(self.messages))
 
     def user(self, text: str) -> None:
-        self._add("user", text)
+        self.add("user", text)
 
-    def assistant(self, text: str) -> None:
-        if text:
-            self._add("assistant", text)
+    def assistant(self, text: str) -> Message | None:
+        return self.add("assistant", text) if text else None
 
-    def _add(self, role: str, text: str) -> None:
-        self.messages.append(Message(role, text))
+    def replace(self, old: Message, text: str) -> Message | None:
+        """It was this that was said, or nothing; what is not there any more stays away."""
+        new = Message(old.role, text) if text else None
+        for index, message in enumerate(self.messages):
+            if message is old:
+                self.messages[index : index + 1] = [new] if new else []
+                break
+        return new
+
+    def add(self, role: str, text: str) -> Message:
+        message = Message(role, text)
+        self.messages.append(message)
         while len(self.messages) > 1 and (self._too_long() or self.messages[0].role == "assistant"):
             del self.messages[0]
+        return message
 
     def _too_long(self) -> bool:
         return sum(len(message.content) for message in self.messages) > self.max_chars

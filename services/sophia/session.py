@@ -11,6 +11,7 @@ import logging
 import math
 import re
 import uuid
+from collections import deque
 from dataclasses import dataclass
 
 from services.sophia.backchannel import is_backchannel
@@ -39,6 +40,9 @@ from shared.errors import InputError, VoxloopError
 
 log = logging.getLogger(__name__)
 
+MAX_UNANSWERED = 64
+"""Messages that nobody has asked an answer for; beyond that the oldest goes."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
@@ -50,6 +54,12 @@ class SessionConfig:
     voice: str = ""
     system: str = ""
     animation: bool = False
+    silent: bool = False
+    """Replies are read and not heard."""
+    answers: bool = True
+    """What was said is answered. Otherwise it is only told, and `respond` asks for the answer."""
+    interruptible: bool = True
+    """Speech over a reply hushes it, and may end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,8 @@ class Session:
         self._reply: Reply | None = None
         self._reply_task: asyncio.Task[None] | None = None
         self._early: _EarlyStart | None = None
+        self._ended: tuple[Reply, Message | None] | None = None  # the newest that has, and what is kept of it
+        self._unanswered: deque[Message] = deque(maxlen=MAX_UNANSWERED)
         self._decision: asyncio.TimerHandle | None = None
         self._hold_until = math.inf  # of a paused reply, on the loop's clock
         self._awaiting_final = False
@@ -125,6 +137,48 @@ class Session:
         if self._utterance_s > self._settings.max_utterance_s:
             self._cut_utterance()
         self._hearing.feed(pcm, in_speech=in_speech, quiet=self._vad.quiet and not in_speech)
+
+    def configure(self, config: SessionConfig) -> None:
+        """From the next reply on. What the ears were opened with stays: language and input rate."""
+        self._drop_early()
+        self._config = config
+
+    @property
+    def answering(self) -> int | None:
+        """The turn of the reply that is being made, until all of it is sent."""
+        return self._reply.turn if self._reply is not None and not self._reply.all_sent else None
+
+    def add(self, role: str, text: str) -> None:
+        """Words for the conversation that ask for no answer yet."""
+        self._unanswered.append(Message(role, text))
+
+    def respond(self, config: SessionConfig | None = None) -> None:
+        """Answer the conversation as it stands, in a way of its own where one is given.
+
+        A reply of which all is sent counts as heard to its end.
+        """
+        if self._reply is not None and self._reply.all_sent:
+            self.playback(self._reply.clock.sent_ms)
+        self._interrupt("asked")
+        if not self._unanswered and not self.history.messages:
+            raise InputError("there is nothing to answer yet")
+        self._start_reply("", Stopwatch(), config)
+
+    def truncate(self, turn: int, played_ms: float) -> bool:
+        """The listener heard a reply up to here and dropped the rest; it may have ended already.
+
+        Whether it is that reply that this session knows: the present one or the last.
+        """
+        if self._reply is not None and self._reply.turn == turn:
+            self._reply.clock.report(played_ms)
+            self._interrupt("cancelled")
+            return True
+        if self._ended is None or self._ended[0].turn != turn:
+            return False
+        reply, kept = self._ended
+        if kept is not None:
+            self._ended = reply, self.history.replace(kept, reply.heard_until(played_ms))
+        return True
 
     def text(self, text: str) -> None:
         """A typed turn; it interrupts a reply that is being spoken."""
@@ -158,7 +212,7 @@ class Session:
         self._awaiting_final = True
         self._cancel_decision()
         self._emit(SpeechStarted())
-        if self._reply is None:
+        if self._reply is None or not self._config.interruptible:
             return
         if not self._paused:
             self._reply.clock.pause()
@@ -202,11 +256,17 @@ class Session:
                 self._emit(SpeechStopped())
         kind = TranscriptFinal if heard.is_final else TranscriptPartial
         self._emit(kind(heard.text, round(heard.confidence, 3), heard.words))
+        if self._reply is not None and not self._config.interruptible:
+            if heard.is_final and self._config.answers:
+                self.add("user", heard.text)
+            return
         if self._reply is not None and is_backchannel(heard.text, self._config.language):
             if heard.is_final:
                 self._resume("backchannel")
             return
         self._interrupt("words")
+        if not self._config.answers:
+            return
         if heard.is_final:
             self._on_question(heard.text)
         elif self._may_be_all(heard):
@@ -223,7 +283,8 @@ class Session:
         if early is not None and _words(early.text) == _words(text):
             self._early = None
             EARLY_STARTS.labels("confirmed").inc()
-            self.history.user(text)
+            self._take_in(self.history, text)
+            self._unanswered.clear()
             self._begin(early.reply, early.task)
             early.reply.release(self._vad.quiet_ms)
         else:
@@ -241,10 +302,12 @@ class Session:
     def _paused(self) -> bool:
         return self._reply is not None and self._reply.clock.paused
 
-    def _start_reply(self, text: str, stopwatch: Stopwatch) -> None:
+    def _start_reply(self, text: str, stopwatch: Stopwatch, config: SessionConfig | None = None) -> None:
         self._drop_early()
-        self.history.user(text)
-        reply, messages = self._new_reply(stopwatch), self._messages(self.history)
+        config = config or self._config
+        self._take_in(self.history, text)
+        self._unanswered.clear()
+        reply, messages = self._new_reply(config, stopwatch), self._messages(config, self.history)
         self._begin(reply, self._tasks.create_task(self._run(reply, messages)))
 
     def _start_early(self, text: str) -> None:
@@ -253,9 +316,9 @@ class Session:
             return
         self._drop_early()
         history = self.history.copy()
-        history.user(text)
-        reply = self._new_reply(Stopwatch(), held=True)
-        task = self._tasks.create_task(self._run(reply, self._messages(history)))
+        self._take_in(history, text)
+        reply = self._new_reply(self._config, Stopwatch(), held=True)
+        task = self._tasks.create_task(self._run(reply, self._messages(self._config, history)))
         self._early = _EarlyStart(text, reply, task)
 
     def _drop_early(self) -> None:
@@ -264,13 +327,18 @@ class Session:
             self._early.task.cancel()
             self._early = None
 
-    def _messages(self, history: History) -> list[Message]:
-        system = self._config.system or self._settings.system
-        return self._settings.context().fit(system, history.messages)
+    def _take_in(self, history: History, text: str) -> None:
+        """Into `history` what waits for an answer, and then the user's `text`, where there is any."""
+        for message in self._unanswered:
+            history.add(message.role, message.content)
+        if text:
+            history.user(text)
 
-    def _new_reply(self, stopwatch: Stopwatch, *, held: bool = False) -> Reply:
-        config = self._config
-        voice = Voice(config.language, config.voice, config.output_rate, config.animation)
+    def _messages(self, config: SessionConfig, history: History) -> list[Message]:
+        return self._settings.context().fit(config.system or self._settings.system, history.messages)
+
+    def _new_reply(self, config: SessionConfig, stopwatch: Stopwatch, *, held: bool = False) -> Reply:
+        voice = Voice(config.language, config.voice, config.output_rate, config.animation, config.silent)
         return Reply(
             self._turn + 1, self.id, self._engines, self._settings, voice, self._emit, stopwatch, held=held
         )
@@ -298,7 +366,7 @@ class Session:
             EARLY_STARTS.labels("failed").inc()
         if self._reply is not reply:
             return  # interrupted while it failed: that has ended the turn and kept its history
-        self.history.assistant(reply.heard() if fault else reply.text.strip())
+        self._ended = reply, self.history.assistant(reply.heard() if fault else reply.text.strip())
         TURNS.labels("fault" if fault else "done").inc()
         self._no_reply()
         if fault is not None:
@@ -317,7 +385,7 @@ class Session:
         task.cancel()
         self._outbox.drop_turn(reply.turn)
         spoken = reply.heard()
-        self.history.assistant(spoken)
+        self._ended = reply, self.history.assistant(spoken)
         TURNS.labels("interrupted").inc()
         self._emit(Interrupted(reply.turn, spoken, round(reply.clock.played_ms())))
 

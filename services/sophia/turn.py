@@ -62,6 +62,8 @@ class Voice:
     name: str
     rate: int
     animation: bool
+    silent: bool = False
+    """The reply is read and not heard."""
 
 
 class Stopwatch:
@@ -106,6 +108,7 @@ class Reply:
         self.turn = turn
         self.clock = MediaClock()
         self.text = ""
+        self.all_sent = False
         self._engines = engines
         self._settings = settings
         self._voice = voice
@@ -138,7 +141,10 @@ class Reply:
 
     def heard(self) -> str:
         """The part of the text that the listener has heard by now."""
-        return self._transcript.heard(self.clock.played_ms())
+        return self.heard_until(self.clock.played_ms())
+
+    def heard_until(self, played_ms: float) -> str:
+        return self.text.strip() if self._voice.silent else self._transcript.heard(played_ms)
 
     async def run(self, messages: Sequence[Message]) -> None:
         """Answer `messages`; returns when the listener has heard the end. Raises PeerError."""
@@ -152,6 +158,7 @@ class Reply:
                 animation.cancel()
         except* PeerError as group:
             raise first_of(group) from None
+        self.all_sent = True
         self._emit(ReplyDone(self.turn, self.text.strip()))
         self._emit(
             TurnMetrics(self.turn, self._stopwatch.stages | {"reply_audio": round(self.clock.sent_ms, 1)})
@@ -185,6 +192,8 @@ class Reply:
     async def _speak(self) -> None:
         spoken_ms = 0.0
         while (text := await self._clauses.get()) is not None:
+            if self._voice.silent:
+                continue
             clause = self._transcript.begin(text, spoken_ms)
             speech = self._engines.riva.synthesize(
                 text, self._voice.language, self._voice.name, self._voice.rate

@@ -8,16 +8,33 @@ import math
 import time
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import orjson
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 from starlette.datastructures import Headers
 from starlette.websockets import WebSocketDisconnect
 
+from services.sophia.connection import (
+    CLOSE_BUSY,
+    CLOSE_IDLE,
+    CLOSE_INTERNAL,
+    CLOSE_NORMAL,
+    CLOSE_POLICY,
+    CLOSE_RESTART,
+    CLOSE_TOO_LONG,
+    FLUSH_DEADLINE_S,
+    MESSAGE_S,
+    TURN_S,
+    EndedError,
+    Pace,
+    close,
+    complaint,
+    hear,
+    write,
+)
 from services.sophia.events import NAMES, Error, Event, ReplyAudio, SessionStarted
 from services.sophia.history import History, HistoryStore
 from services.sophia.metrics import FAULTS, SESSIONS
@@ -26,28 +43,12 @@ from services.sophia.outbox import Outbox
 from services.sophia.session import Session, SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.turn import Engines
-from shared.audio import BYTES_PER_SAMPLE, MAX_RATE, MIN_RATE, RATE, duration_s
+from shared.audio import MAX_RATE, MIN_RATE, RATE
 from shared.auth import subprotocol
 from shared.errors import InputError, Overloaded
 from shared.problems import problem
 
 log = logging.getLogger(__name__)
-
-SEND_DEADLINE_S = 10.0
-"""A client that takes nothing for this long is gone."""
-FLUSH_DEADLINE_S = 1.0
-
-# What one client may ask of all others' event loop: seconds of real time, of which it has BURST_S
-# at first and gets SPEED a second. Beyond that it is read more slowly, which TCP tells it.
-BURST_S, SPEED = 15.0, 2.0
-MESSAGE_S = 0.002
-TURN_S = 0.25
-SLICE_S = 0.1
-"""Audio is heard in pieces of this length, between which others have their turn."""
-
-# RFC 6455 and its registry, and two of our own from the range that is left to applications
-CLOSE_NORMAL, CLOSE_POLICY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_BUSY = 1000, 1008, 1011, 1012, 1013
-CLOSE_IDLE, CLOSE_TOO_LONG = 4408, 4409
 
 Rate = Annotated[int, Field(ge=MIN_RATE, le=MAX_RATE)]
 
@@ -95,13 +96,7 @@ def parse(text: str) -> SessionStart | Text | Playback | Cancel | SessionEnd:
         return _parser.validate_json(text)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
-        raise InputError("; ".join(map(_complaint, problems))) from None
-
-
-def _complaint(problem: ErrorDetails) -> str:
-    if problem["type"] == "union_tag_invalid":  # whose own message quotes what it was sent
-        return f"type: must be one of {problem['ctx']['expected_tags']}"
-    return (".".join(map(str, problem["loc"])) + f": {problem['msg']}").lstrip(": ")
+        raise InputError("; ".join(map(complaint, problems))) from None
 
 
 def encode(event: Event) -> str:
@@ -112,26 +107,16 @@ def _fields(event: Event) -> dict[str, Any]:
     return {name: value for name, value in asdict(event).items() if value is not None}
 
 
-class _EndedError(Exception):
-    """The connection is over, with this close code."""
+class Wire(Protocol):
+    """One WebSocket, in one of the vocabularies that a session is spoken to in."""
 
-    def __init__(self, code: int, reason: str = "") -> None:
-        self.code = code
-        self.reason = reason
+    def __init__(self, socket: WebSocket, sessions: Sessions) -> None: ...
 
+    async def run(self) -> None: ...
 
-class Pace:
-    """Holds back a client that sends faster than anybody speaks."""
-
-    def __init__(self) -> None:
-        self._left_s = BURST_S
-        self._at = time.monotonic()
-
-    async def spend(self, seconds: float) -> None:
-        now = time.monotonic()
-        self._left_s = min(BURST_S, self._left_s + (now - self._at) * SPEED) - seconds
-        self._at = now
-        await asyncio.sleep(max(0.0, -self._left_s / SPEED))
+    @staticmethod
+    def refusal(error: Error) -> str:
+        """What a client is told that gets no session."""
 
 
 class Connection:
@@ -148,14 +133,14 @@ class Connection:
         self._active_at = time.monotonic()
 
     async def run(self) -> None:
-        ended = _EndedError(CLOSE_INTERNAL)
+        ended = EndedError(CLOSE_INTERNAL)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._write())
+                tasks.create_task(write(self._outbox, self._send))
                 tasks.create_task(self._oversee())
                 await self._read(tasks)
-        except* _EndedError as group:
-            ended = group.exceptions[0] if isinstance(group.exceptions[0], _EndedError) else ended
+        except* EndedError as group:
+            ended = group.exceptions[0] if isinstance(group.exceptions[0], EndedError) else ended
         except* WebSocketDisconnect:
             ended.code = 0
         finally:
@@ -166,6 +151,10 @@ class Connection:
                     self._sessions.store.keep(self._token, self._session.history)
         if ended.code:
             await close(self._socket, ended.code, ended.reason)
+
+    @staticmethod
+    def refusal(error: Error) -> str:
+        return encode(error)
 
     def hand_over(self) -> History:
         """The client is back on another connection, before this one was seen to be broken."""
@@ -183,19 +172,12 @@ class Connection:
             try:
                 await self._pace.spend(MESSAGE_S)
                 if (data := message.get("bytes")) is not None:
-                    await self._audio(data, self._open(tasks))
+                    await hear(self._open(tasks), data, self._rate, self._pace)
                 else:
                     await self._command(parse(message.get("text") or ""), tasks)
             except InputError as error:
                 FAULTS.labels(error.code).inc()
                 self._outbox.put(Error(error.code, str(error), error.retryable))
-
-    async def _audio(self, data: bytes, session: Session) -> None:
-        step = int(self._rate * SLICE_S) * BYTES_PER_SAMPLE
-        for start in range(0, len(data), step):
-            piece = data[start : start + step]
-            session.audio(piece)
-            await self._pace.spend(duration_s(piece, self._rate))
 
     async def _command(
         self, command: SessionStart | Text | Playback | Cancel | SessionEnd, tasks: asyncio.TaskGroup
@@ -221,7 +203,7 @@ class Connection:
                 self._open(tasks).cancel()
             case SessionEnd():
                 await self._flush()
-                raise _EndedError(CLOSE_NORMAL)
+                raise EndedError(CLOSE_NORMAL)
 
     def _open(self, tasks: asyncio.TaskGroup, start: SessionStart | None = None) -> Session:
         """The session; opened by `session.start`, or with its defaults by whatever comes first."""
@@ -234,22 +216,12 @@ class Connection:
             self._outbox.put(SessionStarted(self._session.id, self._token, start.output_sample_rate))
         return self._session
 
-    async def _write(self) -> NoReturn:
-        try:
-            while True:
-                event = await self._outbox.get()
-                self._active_at = time.monotonic()
-                async with asyncio.timeout(SEND_DEADLINE_S):
-                    if isinstance(event, ReplyAudio):
-                        await self._socket.send_bytes(event.pcm)
-                    else:
-                        await self._socket.send_text(encode(event))
-        except TimeoutError:
-            raise _EndedError(CLOSE_POLICY, "the client does not read") from None
-        except Overloaded as error:
-            raise _EndedError(CLOSE_POLICY, str(error)) from None
-        except RuntimeError:  # starlette's word for a socket that is closed already
-            raise WebSocketDisconnect(1006) from None
+    async def _send(self, event: Event) -> None:
+        self._active_at = time.monotonic()
+        if isinstance(event, ReplyAudio):
+            await self._socket.send_bytes(event.pcm)
+        else:
+            await self._socket.send_text(encode(event))
 
     async def _oversee(self) -> NoReturn:
         """Ends the session when nothing happens in it, when it has lasted too long, or to let us end."""
@@ -276,7 +248,7 @@ class Connection:
         FAULTS.labels(error.code).inc()
         self._outbox.put(error)
         await self._flush()
-        raise _EndedError(code, error.message)
+        raise EndedError(code, error.message)
 
     async def _flush(self) -> None:
         try:
@@ -284,13 +256,6 @@ class Connection:
                 await self._outbox.until_empty()
         except TimeoutError:
             pass
-
-
-async def close(socket: WebSocket, code: int, reason: str = "") -> None:
-    """Say goodbye; a client that is gone, or takes nothing any more, is not waited for."""
-    with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
-        async with asyncio.timeout(FLUSH_DEADLINE_S):
-            await socket.close(code, reason)
 
 
 class Sessions:
@@ -317,14 +282,17 @@ class Sessions:
             start.system,
             start.animation,
         )
-        return Session(
-            config,
-            self._engines,
-            self.settings,
-            history,
-            outbox,
-            tasks,
-        )
+        return self.begin(config, outbox, tasks, history)
+
+    def begin(
+        self,
+        config: SessionConfig,
+        outbox: Outbox,
+        tasks: asyncio.TaskGroup,
+        history: History | None = None,
+    ) -> Session:
+        history = history or History(self.settings.max_history_chars)
+        return Session(config, self._engines, self.settings, history, outbox, tasks)
 
     async def drain(self) -> None:
         """Open no more sessions, and wait until those that are open have ended: each after its turn."""
@@ -375,7 +343,7 @@ class Sessions:
             or _same_host(origin, headers.get("host"))
         )
 
-    async def serve(self, socket: WebSocket) -> None:
+    async def serve(self, socket: WebSocket, wire: type[Wire]) -> None:
         if not self._welcome(socket.headers):
             await socket.close(CLOSE_POLICY, "pages of this origin are not allowed")
             return
@@ -392,13 +360,13 @@ class Sessions:
             error, code = refusal
             FAULTS.labels(error.code).inc()
             with suppress(WebSocketDisconnect):
-                await socket.send_text(encode(error))
+                await socket.send_text(wire.refusal(error))
             await close(socket, code, error.message)
             return
         self._open += 1
         SESSIONS.inc()
         try:
-            await Connection(socket, self).run()
+            await wire(socket, self).run()
         except Exception:
             log.exception("a voice session failed")
             await close(socket, CLOSE_INTERNAL)
@@ -417,6 +385,6 @@ def router(sessions: Sessions) -> APIRouter:
 
     @router.websocket("/sophia/voice")
     async def voice(socket: WebSocket) -> None:
-        await sessions.serve(socket)
+        await sessions.serve(socket, Connection)
 
     return router

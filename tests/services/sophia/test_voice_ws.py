@@ -241,7 +241,7 @@ async def test_sound_faster_than_time_leaves_the_others_their_turn(
     sophia: Sophia, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that one client cannot have the event loop for itself: TCP tells it to wait."""
-    monkeypatch.setattr("services.sophia.voice_ws.BURST_S", 1.0)
+    monkeypatch.setattr("services.sophia.connection.BURST_S", 1.0)
     async with sophia.session() as client, sophia.session() as other:
         await client.say(bytes(640))
         await sophia.engines.recognition.has_received(0.02)

@@ -1,0 +1,95 @@
+"""What both wires of a voice session share: pace, deadlines and goodbyes of one WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from fastapi import WebSocket
+from pydantic_core import ErrorDetails
+from starlette.websockets import WebSocketDisconnect
+
+from services.sophia.events import Event
+from services.sophia.outbox import Outbox
+from services.sophia.session import Session
+from shared.audio import BYTES_PER_SAMPLE, duration_s
+from shared.errors import Overloaded
+
+SEND_DEADLINE_S = 10.0
+"""A client that takes nothing for this long is gone."""
+FLUSH_DEADLINE_S = 1.0
+
+# What one client may ask of all others' event loop: seconds of real time, of which it has BURST_S
+# at first and gets SPEED a second. Beyond that it is read more slowly, which TCP tells it.
+BURST_S, SPEED = 15.0, 2.0
+MESSAGE_S = 0.002
+TURN_S = 0.25
+SLICE_S = 0.1
+"""Audio is heard in pieces of this length, between which others have their turn."""
+
+# RFC 6455 and its registry, and two of our own from the range that is left to applications
+CLOSE_NORMAL, CLOSE_POLICY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_BUSY = 1000, 1008, 1011, 1012, 1013
+CLOSE_IDLE, CLOSE_TOO_LONG = 4408, 4409
+
+
+class EndedError(Exception):
+    """The connection is over, with this close code."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        self.code = code
+        self.reason = reason
+
+
+class Pace:
+    """Holds back a client that sends faster than anybody speaks."""
+
+    def __init__(self) -> None:
+        self._left_s = BURST_S
+        self._at = time.monotonic()
+
+    async def spend(self, seconds: float) -> None:
+        now = time.monotonic()
+        self._left_s = min(BURST_S, self._left_s + (now - self._at) * SPEED) - seconds
+        self._at = now
+        await asyncio.sleep(max(0.0, -self._left_s / SPEED))
+
+
+async def hear(session: Session, data: bytes, rate: int, pace: Pace) -> None:
+    """Microphone audio, in slices, at the pace of this client."""
+    step = int(rate * SLICE_S) * BYTES_PER_SAMPLE
+    for start in range(0, len(data), step):
+        piece = data[start : start + step]
+        session.audio(piece)
+        await pace.spend(duration_s(piece, rate))
+
+
+async def write(outbox: Outbox, send: Callable[[Event], Awaitable[None]]) -> NoReturn:
+    """Everything that the outbox is given, for as long as the client takes it."""
+    try:
+        while True:
+            event = await outbox.get()
+            async with asyncio.timeout(SEND_DEADLINE_S):
+                await send(event)
+    except TimeoutError:
+        raise EndedError(CLOSE_POLICY, "the client does not read") from None
+    except Overloaded as error:
+        raise EndedError(CLOSE_POLICY, str(error)) from None
+    except RuntimeError:  # starlette's word for a socket that is closed already
+        raise WebSocketDisconnect(1006) from None
+
+
+async def close(socket: WebSocket, code: int, reason: str = "") -> None:
+    """Say goodbye; a client that is gone, or takes nothing any more, is not waited for."""
+    with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
+        async with asyncio.timeout(FLUSH_DEADLINE_S):
+            await socket.close(code, reason)
+
+
+def complaint(problem: ErrorDetails) -> str:
+    """In words for the client's developer; never repeats what it was sent."""
+    if problem["type"] == "union_tag_invalid":  # whose own message quotes what it was sent
+        return f"type: must be one of {problem['ctx']['expected_tags']}"
+    return (".".join(map(str, problem["loc"])) + f": {problem['msg']}").lstrip(": ")
