@@ -301,7 +301,8 @@ async def test_two_hundred_sessions_leave_nothing_behind(sophia: Sophia) -> None
 
     for start in range(0, 200, 20):
         await asyncio.gather(*(visit(number) for number in range(start, start + 20)))
-    async with asyncio.timeout(10):
-        while len(asyncio.all_tasks()) > len(before) + 5 or SESSIONS._value.get():  # noqa: ASYNC110
+    async with asyncio.timeout(30):
+        while (  # noqa: ASYNC110 - nobody is told
+            len(asyncio.all_tasks()) > len(before) + 5 or SESSIONS._value.get() or engines.recognition.open
+        ):
             await asyncio.sleep(0.05)
-    assert engines.recognition.open == 0
