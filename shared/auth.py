@@ -16,8 +16,11 @@ import grpc
 import grpc.aio
 from pydantic import SecretStr
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared import openai_errors
+from shared.errors import Unauthorized
 from shared.problems import problem
 from shared.settings import ServiceSettings
 from shared.tokens import Signer, Tokens
@@ -117,11 +120,19 @@ class ApiKeyMiddleware:
         if scope["type"] == "lifespan" or scope["path"] in self.open_paths:
             await self.app(scope, receive, send)
         elif not self.credentials.admit(_authorizations(scope)):
-            await problem(401, REFUSAL, code="unauthorized")(scope, receive, send)
+            await _refusal(scope)(scope, receive, send)
         elif scope["type"] == "websocket":
             await self.app(_without_key(scope), receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+def _refusal(scope: Scope) -> Response:
+    if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+        response = openai_errors.failure(Unauthorized(REFUSAL))
+        response.headers["www-authenticate"] = "Bearer"
+        return response
+    return problem(401, REFUSAL, code="unauthorized")
 
 
 class ApiKeyInterceptor(grpc.aio.ServerInterceptor):

@@ -12,7 +12,8 @@ from fastapi import WebSocket
 from pydantic_core import ErrorDetails
 from starlette.websockets import WebSocketDisconnect
 
-from services.sophia.events import Event
+from services.sophia.events import Error, Event
+from services.sophia.metrics import FAULTS
 from services.sophia.outbox import Outbox
 from services.sophia.session import Session
 from shared.audio import BYTES_PER_SAMPLE, duration_s
@@ -41,6 +42,16 @@ class EndedError(Exception):
     def __init__(self, code: int, reason: str = "") -> None:
         self.code = code
         self.reason = reason
+
+
+class Activity:
+    """When something was sent last, either way, on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.at = time.monotonic()
+
+    def note(self) -> None:
+        self.at = time.monotonic()
 
 
 class Pace:
@@ -79,6 +90,20 @@ async def write(outbox: Outbox, send: Callable[[Event], Awaitable[None]]) -> NoR
         raise EndedError(CLOSE_POLICY, str(error)) from None
     except RuntimeError:  # starlette's word for a socket that is closed already
         raise WebSocketDisconnect(1006) from None
+
+
+async def flush(outbox: Outbox) -> None:
+    """Wait until what is there is sent, but not for a client that does not read."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FLUSH_DEADLINE_S):
+            await outbox.until_empty()
+
+
+async def say_goodbye(outbox: Outbox, error: Error, code: int) -> NoReturn:
+    FAULTS.labels(error.code).inc()
+    outbox.put(error)
+    await flush(outbox)
+    raise EndedError(code, error.message)
 
 
 async def close(socket: WebSocket, code: int, reason: str = "") -> None:

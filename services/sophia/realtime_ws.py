@@ -15,10 +15,12 @@ from services.sophia.connection import (
     CLOSE_INTERNAL,
     MESSAGE_S,
     TURN_S,
+    Activity,
     EndedError,
     Pace,
     close,
     hear,
+    say_goodbye,
     write,
 )
 from services.sophia.events import Error, Event, TranscriptFinal, Verbatim
@@ -81,6 +83,7 @@ class Connection:
         self._model = named or sessions.settings.nova_model or "voxloop"
         self._conversation = Conversation(SessionConfig(RATE, RATE))
         self._pending: Pending | None = None
+        self._activity = Activity()
 
     @staticmethod
     def refusal(error: Error) -> str:
@@ -93,6 +96,7 @@ class Connection:
         try:
             async with self._tasks:
                 self._tasks.create_task(write(self._outbox, self._send))
+                self._tasks.create_task(self._oversee())
                 self._tell([{"type": "session.created", "session": self._describe()}])
                 await self._read()
         except* EndedError as group:
@@ -107,11 +111,20 @@ class Connection:
         if ended.code:
             await close(self._socket, ended.code, ended.reason)
 
+    async def _oversee(self) -> NoReturn:
+        error, code = await self._sessions.until_over(self._activity, self._until_calm)
+        await say_goodbye(self._outbox, error, code)
+
+    async def _until_calm(self) -> None:
+        if self._session is not None:
+            await self._session.until_calm()
+
     def _tell(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self._outbox.put(Verbatim(message))
 
     async def _send(self, event: Event) -> None:
+        self._activity.note()
         for message in self._conversation.of(event):
             await self._socket.send_text(_encode(message))
         if isinstance(event, TranscriptFinal):
@@ -140,6 +153,7 @@ class Connection:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", 1006))
+            self._activity.note()
             text = message.get("text") or ""
             try:
                 await self._pace.spend(MESSAGE_S)

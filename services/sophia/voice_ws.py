@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, NoReturn, Protocol
@@ -28,11 +29,14 @@ from services.sophia.connection import (
     FLUSH_DEADLINE_S,
     MESSAGE_S,
     TURN_S,
+    Activity,
     EndedError,
     Pace,
     close,
     complaint,
+    flush,
     hear,
+    say_goodbye,
     write,
 )
 from services.sophia.events import NAMES, Error, Event, ReplyAudio, SessionStarted
@@ -130,7 +134,7 @@ class Connection:
         self._session: Session | None = None
         self._rate = RATE  # of the microphone
         self._token = ""
-        self._active_at = time.monotonic()
+        self._activity = Activity()
 
     async def run(self) -> None:
         ended = EndedError(CLOSE_INTERNAL)
@@ -168,7 +172,7 @@ class Connection:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", 1006))
-            self._active_at = time.monotonic()
+            self._activity.note()
             try:
                 await self._pace.spend(MESSAGE_S)
                 if (data := message.get("bytes")) is not None:
@@ -202,7 +206,7 @@ class Connection:
             case Cancel():
                 self._open(tasks).cancel()
             case SessionEnd():
-                await self._flush()
+                await flush(self._outbox)
                 raise EndedError(CLOSE_NORMAL)
 
     def _open(self, tasks: asyncio.TaskGroup, start: SessionStart | None = None) -> Session:
@@ -217,45 +221,19 @@ class Connection:
         return self._session
 
     async def _send(self, event: Event) -> None:
-        self._active_at = time.monotonic()
+        self._activity.note()
         if isinstance(event, ReplyAudio):
             await self._socket.send_bytes(event.pcm)
         else:
             await self._socket.send_text(encode(event))
 
     async def _oversee(self) -> NoReturn:
-        """Ends the session when nothing happens in it, when it has lasted too long, or to let us end."""
-        settings = self._sessions.settings
-        ends_at = time.monotonic() + settings.max_session_s
-        while not self._sessions.draining.is_set():
-            now = time.monotonic()
-            if now >= ends_at:
-                told = f"a session lasts at most {settings.max_session_s:g} s"
-                await self._say_goodbye(Error("session_too_long", told, True), CLOSE_TOO_LONG)
-            if now >= self._active_at + settings.idle_s:
-                told = f"nothing came for {settings.idle_s:g} s"
-                await self._say_goodbye(Error("idle", told, True), CLOSE_IDLE)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(ends_at, self._active_at + settings.idle_s) - now):
-                    await self._sessions.draining.wait()
+        error, code = await self._sessions.until_over(self._activity, self._until_calm)
+        await say_goodbye(self._outbox, error, code)
+
+    async def _until_calm(self) -> None:
         if self._session is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(settings.drain_s):
-                    await self._session.until_calm()
-        await self._say_goodbye(self._sessions.restarting(), CLOSE_RESTART)
-
-    async def _say_goodbye(self, error: Error, code: int) -> NoReturn:
-        FAULTS.labels(error.code).inc()
-        self._outbox.put(error)
-        await self._flush()
-        raise EndedError(code, error.message)
-
-    async def _flush(self) -> None:
-        try:
-            async with asyncio.timeout(FLUSH_DEADLINE_S):
-                await self._outbox.until_empty()
-        except TimeoutError:
-            pass
+            await self._session.until_calm()
 
 
 class Sessions:
@@ -302,6 +280,28 @@ class Sessions:
                 while self._open:
                     self._emptied.clear()
                     await self._emptied.wait()
+
+    async def until_over(
+        self, activity: Activity, until_calm: Callable[[], Awaitable[None]]
+    ) -> tuple[Error, int]:
+        """Returns when a session has to end, with what to say and the code to close with: when nothing
+        happens in it, when it has lasted too long, or, after its turn, when this process ends."""
+        settings = self.settings
+        ends_at = time.monotonic() + settings.max_session_s
+        while not self.draining.is_set():
+            now = time.monotonic()
+            if now >= ends_at:
+                told = f"a session lasts at most {settings.max_session_s:g} s"
+                return Error("session_too_long", told, True), CLOSE_TOO_LONG
+            if now >= activity.at + settings.idle_s:
+                return Error("idle", f"nothing came for {settings.idle_s:g} s", True), CLOSE_IDLE
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(ends_at, activity.at + settings.idle_s) - now):
+                    await self.draining.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.drain_s):
+                await until_calm()
+        return self.restarting(), CLOSE_RESTART
 
     async def probe(self) -> None:
         """Raises Overloaded while this process opens no more sessions."""

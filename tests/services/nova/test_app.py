@@ -157,6 +157,9 @@ async def test_with_keys_nobody_generates_without_one(obedient_triton: Triton, t
         async with httpx.AsyncClient(base_url=nova.http) as client:
             body = {"prompt": "say open"}
             assert (await client.post("/nova/generate", json=body)).status_code == 401
+            openais = await client.get("/v1/models")
+            assert (openais.status_code, openais.json()["error"]["code"]) == (401, "unauthorized")
+            assert openais.headers["www-authenticate"] == "Bearer"
             response = await client.post(
                 "/nova/generate", json=body, headers={"authorization": "Bearer sesame"}
             )

@@ -17,6 +17,7 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from services.sophia.connection import CLOSE_IDLE, CLOSE_TOO_LONG
 from services.sophia.events import SpeechStarted, TranscriptFinal, TranscriptPartial
 from services.sophia.realtime_conversation import Dictation
 from services.sophia.realtime_events import RATE, RefusedError, parse
@@ -710,3 +711,18 @@ async def test_sound_faster_than_time_leaves_the_others_their_turn(
         await other.ask("hello")
         await other.until("response.done")
         socket.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "close"),
+    [({"idle_s": 0.2}, "idle", CLOSE_IDLE), ({"max_session_s": 0.2}, "session_too_long", CLOSE_TOO_LONG)],
+)
+async def test_a_session_ends_by_the_same_rules_as_any_other(
+    engines: Scripted, settings: dict[str, float], code: str, close: int
+) -> None:
+    async with served(engines, **settings) as sophia, raw(sophia) as socket:
+        assert (await next_of(socket, "error"))["error"]["code"] == code
+        with pytest.raises(ConnectionClosed) as caught:
+            await socket.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == close
