@@ -33,13 +33,16 @@ class Outgoing(Generic[Message]):
 
     async def write(self, message: Message) -> None:
         """Raises Overloaded for a caller that takes nothing."""
-        self._writing = asyncio.ensure_future(self._context.write(message))
-        self._writing.add_done_callback(_seen)
+        self._writing = writing = asyncio.ensure_future(self._context.write(message))
         try:
-            async with asyncio.timeout(self._patience_s):
-                await asyncio.shield(self._writing)
-        except TimeoutError:
-            raise Overloaded(f"the caller took nothing for {self._patience_s:g} s") from None
+            # Leaves the write alone, however it is left itself.
+            await asyncio.wait({writing}, timeout=self._patience_s)
+        finally:
+            if not writing.done():
+                writing.add_done_callback(_seen)
+        if not writing.done():
+            raise Overloaded(f"the caller took nothing for {self._patience_s:g} s")
+        writing.result()
 
     async def abort(
         self, code: grpc.StatusCode, details: str, metadata: tuple[tuple[str, str], ...] = ()
