@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -42,19 +43,35 @@ def _of_folder(folder: Path) -> int:
 
 
 def _of_gguf(file: BinaryIO) -> int:
-    """Reads no further than the one entry: a tokenizer of 100 000 words comes after it."""
+    """Of a file that is all there: of one that is cut short the engine sometimes makes a model of noise."""
     if file.read(4) != b"GGUF":
         raise ValueError("is not a GGUF file")
-    version, _, entries = struct.unpack("<IQQ", file.read(20))
+    version, tensors, entries = struct.unpack("<IQQ", file.read(20))
     if version not in (2, 3):
         raise ValueError(f"is GGUF version {version}; 2 and 3 are read")
+    context = None
     for _ in range(entries):
         key = _string(file)
         (kind,) = struct.unpack("<I", file.read(4))
         if key.endswith(".context_length") and kind in _SIZES:
-            return int.from_bytes(file.read(_SIZES[kind]), "little")
-        _skip(file, kind)
-    raise ValueError("does not tell its context length")
+            context = int.from_bytes(file.read(_SIZES[kind]), "little")
+        else:
+            _skip(file, kind)
+    if context is None:
+        raise ValueError("does not tell its context length")
+    last = max((_tensor_offset(file) for _ in range(tensors)), default=-1)
+    if file.tell() + last >= os.fstat(file.fileno()).st_size:
+        raise ValueError("is cut short: not all of its weights are there")
+    return context
+
+
+def _tensor_offset(file: BinaryIO) -> int:
+    """Where the next tensor's weights begin, in bytes behind all that describes them."""
+    _string(file)
+    (dimensions,) = struct.unpack("<I", file.read(4))
+    file.seek(8 * dimensions + 4, 1)  # sizes and type
+    (offset,) = struct.unpack("<Q", file.read(8))
+    return int(offset)
 
 
 def _string(file: BinaryIO) -> str:

@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from shared.verdict import Verdict
 from shared.wire.audio2face import audio_pb2, messages_pb2, status_pb2
 from shared.wire.audio2face.controller_pb2_grpc import A2FControllerServiceStub
 from tests.fixtures import face
@@ -90,8 +91,13 @@ async def converse(
             await asyncio.sleep(pause_s)
 
     answer = Answer()
-    async for message in stub.ProcessAudioStream(asked(), timeout=30):
-        answer.take(message)
+    call = stub.ProcessAudioStream(asked(), timeout=30)
+    verdict = Verdict(call)
+    try:
+        async for message in call:
+            answer.take(message)
+    except grpc.aio.AioRpcError as error:
+        raise await verdict.of(error) from None
     return answer
 
 

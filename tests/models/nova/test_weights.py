@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import ROOT
+
 weights = import_module("models.nova.1.weights")
 
 
@@ -55,6 +57,16 @@ def test_another_file_is_refused_by_name(tmp_path: Path, content: bytes, complai
     file.write_bytes(content)
     with pytest.raises(weights.BadModel, match=f"model.gguf {complaint}"):
         weights.context_length(file)
+
+
+def test_a_file_that_is_cut_short_is_refused_and_not_made_a_model_of_noise(tmp_path: Path) -> None:
+    whole = (ROOT / "models" / "nova" / "1" / "nova-mini.gguf").read_bytes()
+    file = tmp_path / "model.gguf"
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(weights.BadModel, match="cut short"):
+        weights.context_length(file)
+    file.write_bytes(whole)
+    assert weights.context_length(file) > 0
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
