@@ -433,13 +433,12 @@ class Session:
 
     def _keep(self, reply: Reply, said: str) -> None:
         """In the history: what a reply that has ended called, and of its words those that count."""
-        rounds, kept = reply.tools.settled(), None
-        handed_over = bool(rounds) and any(call.output is None for call in rounds[-1].calls)
-        last = rounds.pop() if handed_over else None
+        rounds = reply.tools.settled()
+        handed_over = rounds.pop() if reply.tools.told else None  # what was said comes before its outputs
         for message in rounds:
             self.history.add(message.role, "", message.calls)
-        if last is not None:
-            kept = self.history.add(last.role, said, last.calls)
+        if handed_over is not None:
+            kept: Message | None = self.history.add(handed_over.role, said, handed_over.calls)
         else:
             kept = self.history.assistant(said)
         self._ended = reply, kept

@@ -58,7 +58,8 @@ class ToolUse:
         """The calls that are left to the client."""
         if not self.rounds:
             return ()
-        return tuple(call for call in self.rounds[-1].calls if self._is_clients(call))
+        calls = self.rounds[-1].calls
+        return tuple(call for call in calls if call.output is None and self._is_clients(call))
 
     def settled(self) -> list[Message]:
         """The rounds as the history keeps them, at any moment: each call has an output, or a client that

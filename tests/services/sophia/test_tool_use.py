@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
+from openai import AsyncOpenAI
 
 from services.nova.app import create_app as nova_app
 from services.nova.settings import NovaSettings
@@ -140,18 +141,25 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
         await task
 
 
-@pytest.fixture
-async def model(engines: Scripted) -> AsyncIterator[Model]:
-    """Behind the real nova, which takes the place of the scripted one."""
+@asynccontextmanager
+async def with_model() -> AsyncIterator[tuple[Model, FastAPI, str]]:
+    """The real nova over a model, and where its HTTP is."""
     model = Model()
     async with serving(model.app()) as url:
         settings = NovaSettings(
             contract="openai", openai_url=f"{url}/v1", model="nova", grpc_port=0, http_port=0
         )
         nova = nova_app(settings)
-        async with serving(nova):
-            engines.addresses["nova"] = f"127.0.0.1:{nova.state.grpc_port}"
-            yield model
+        async with serving(nova) as address:
+            yield model, nova, address
+
+
+@pytest.fixture
+async def model(engines: Scripted) -> AsyncIterator[Model]:
+    """Behind the real nova, which takes the place of the scripted one."""
+    async with with_model() as (model, nova, _):
+        engines.addresses["nova"] = f"127.0.0.1:{nova.state.grpc_port}"
+        yield model
 
 
 @pytest.fixture
@@ -303,6 +311,16 @@ async def test_a_realtime_client_is_handed_the_calls_and_goes_on(engines: Script
     assert model.outputs() == ["sunny"]
 
 
+async def test_a_client_is_not_handed_a_call_that_nobody_can_read(engines: Scripted, model: Model) -> None:
+    model.script = [call('{"city": "Ro'), words("Sorry.")]
+    async with served(engines) as sophia, talk(sophia) as session:
+        await session.update(tools=[WEATHER], output_modalities=["text"])
+        await session.ask("How is the weather?")
+        (item,) = (await session.until("response.done")).response.output
+    assert item.content[0].text == "Sorry."
+    assert "no JSON object" in model.outputs()[0]
+
+
 async def test_a_call_that_its_client_never_answers_spoils_nothing(engines: Scripted, model: Model) -> None:
     model.script = [call("{}"), words("Hello.")]
     async with served(engines) as sophia, talk(sophia) as session:
@@ -324,3 +342,29 @@ async def test_tools_are_refused_at_once_where_nova_cannot_carry_them(engines: S
             error = (await session.until("error")).error
     assert "a contract that carries none" in error.message
     assert "NOVA_CONTRACT=openai" in error.message
+
+
+async def test_novas_own_chat_completions_carry_calls_for_openais_client() -> None:
+    async with with_model() as (model, _, address):
+        model.script = [call('{"city": "Rome"}'), words("Sunny.")]
+        function = {key: value for key, value in WEATHER.items() if key != "type"}
+        asked: Any = {"model": "nova", "tools": [{"type": "function", "function": function}]}
+        messages: list[Any] = [{"role": "user", "content": "How is the weather?"}]
+        async with AsyncOpenAI(base_url=f"{address}/v1", api_key="any") as client:
+            stream = await client.chat.completions.create(messages=messages, stream=True, **asked)
+            chunks = [chunk.choices[0] async for chunk in stream]
+            parts = [part for chunk in chunks for part in chunk.delta.tool_calls or ()]
+            assert chunks[-1].finish_reason == "tool_calls"
+            assert (parts[0].id, parts[0].function and parts[0].function.name) == ("call_0", "get_weather")
+            arguments = "".join(part.function.arguments or "" for part in parts if part.function)
+            assert json.loads(arguments) == {"city": "Rome"}
+            called = {"id": "call_0", "type": "function"}
+            called["function"] = {"name": "get_weather", "arguments": arguments}  # type: ignore[assignment]
+            messages += [
+                {"role": "assistant", "content": None, "tool_calls": [called]},
+                {"role": "tool", "tool_call_id": "call_0", "content": "sunny"},
+            ]
+            stream = await client.chat.completions.create(messages=messages, stream=True, **asked)
+            assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "Sunny."
+    assert model.asked[1]["messages"] == messages
+    assert model.outputs() == ["sunny"]
