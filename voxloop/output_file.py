@@ -11,8 +11,8 @@ from shared.errors import InputError
 
 def check_writable(file: Path) -> None:
     """Raises InputError; leaves no file behind that was not there."""
-    existed = file.exists()
     with writing(file):
+        existed = file.exists()
         file.open("ab").close()
         if not existed:
             file.unlink()

@@ -139,7 +139,7 @@ async def talk(
 
 _REFUSED = {
     401: "Give its key, by --api-key or VOXLOOP_API_KEY.",
-    404: "The path of sophia's voice address is /sophia/voice.",
+    403: "sophia's voice address ends in /sophia/voice.",
     429: "It takes no more sessions from here for now.",
 }
 
