@@ -19,6 +19,7 @@ from tests.services.sophia.conftest import Client, Sophia
 from tests.services.sophia.engines import Scripted
 from tests.services.sophia.test_realtime_ws import talk as talk_realtime
 from voxloop.talk import Exchange, load_question, talk
+from voxloop.waterfall import pictures
 
 SAMPLES = ROOT / "samples"
 LONG_ANSWER = "Count from one to forty."
@@ -71,6 +72,11 @@ def test_every_stage_of_the_turn_is_measured(exchange: Exchange, stack: RunningS
     ]
     metrics = httpx.get(stack.http("sophia") + "/metrics", trust_env=False).text
     assert 'voxloop_turn_stage_seconds_count{stage="llm_first_token"}' in metrics
+
+
+def test_every_row_of_the_waterfall_has_its_bar(exchange: Exchange) -> None:
+    wait, reply = pictures(exchange.turns[-1])
+    assert all(row.spans for row in [*wait.rows, *reply.rows])
 
 
 @pytest.mark.parametrize("service", ["nova", "sophia", "aurora"])

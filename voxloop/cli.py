@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -14,7 +16,8 @@ from rich.console import Console
 from services.sophia.settings import SophiaSettings
 from shared.errors import StartupError, VoxloopError
 from shared.settings import load
-from voxloop import bench, model, talk, up
+from voxloop import bench, model, talk, trace, up
+from voxloop.output_file import check_writable
 from voxloop.stack import ROOT
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -41,14 +44,29 @@ def talk_command(
     api_key: Annotated[str, typer.Option(envvar="VOXLOOP_API_KEY", help="sophia's API key.")] = "",
     reply: Reply = Path("reply.wav"),
     frames: Frames = Path("face.jsonl"),
+    trace_file: Annotated[
+        Path | None, typer.Option("--trace", help="An HTML page to write, with the waterfall of every turn.")
+    ] = None,
+    trace_words: Annotated[
+        bool, typer.Option("--trace-words", help="Write what was said into that page, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Speak a recording to a running sophia and take its reply."""
+    """Speak a recording to a running sophia and take its reply. (To use a microphone, open sophia's page.)"""
+    if trace_words and trace_file is None:
+        raise typer.BadParameter("it needs --trace FILE", param_hint="--trace-words")
     pcm = talk.load_question(file)
+    for output in filter(None, (reply, frames, trace_file)):
+        check_writable(output)
     if not url:
         settings = load(SophiaSettings)
         url = f"ws://{settings.host}:{settings.http_port}/sophia/voice"
-    exchange = asyncio.run(talk.talk(url, pcm, language=language, api_key=api_key))
+    exchange = talk.Exchange()
+    try:
+        asyncio.run(talk.talk(url, pcm, language=language, api_key=api_key, exchange=exchange))
+    finally:  # what went wrong is what a trace is wanted for
+        if trace_file is not None and exchange.turns:
+            trace.write(trace_file, exchange.turns, words=trace_words)
     talk.save(exchange, reply, frames)
     if as_json:
         typer.echo(orjson.dumps(exchange.summary()).decode())
@@ -69,6 +87,8 @@ def run_command(
 
 async def _run(once: bool, question: Path, reply: Path, frames: Path) -> None:
     pcm = talk.load_question(question)
+    for output in (reply, frames):
+        check_writable(output)
     async with up.running(console) as stack:
         exchange = await talk.talk(stack.voice_url, pcm)
         talk.save(exchange, reply, frames)
@@ -100,6 +120,8 @@ def bench_command(which: Benchmark, as_json: AsJson = False, plot: Plot = None) 
 
 
 def main() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to end
     try:
         app()
     except VoxloopError as error:

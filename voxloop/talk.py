@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,18 +14,21 @@ from typing import Any
 import numpy as np
 import orjson
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from shared.audio import BYTES_PER_SAMPLE, RATE, duration_s, is_silent, read_wav, write_wav
 from shared.errors import AudioError, PeerError, PeerProtocol, PeerRefused, PeerTimeout, PeerUnavailable
+from voxloop.output_file import writing
+from voxloop.turn_marks import Outcome, TurnMarks
+from voxloop.waterfall import Waterfall, duration
 
 PIECE_MS = 20
 PIECE = RATE * PIECE_MS // 1000 * BYTES_PER_SAMPLE
 VOICED_BELOW_PEAK_DB = 35.0
 NOTHING_SAID_S = 8.0
-"""After the recording, this long without a word means that none was recognised."""
+"""This long without a word, after the recording or the speech in it, means that none was recognised."""
 REPLY_DEADLINE_S = 60.0
 FPS = 30.0
 CLOSED = 0.05
@@ -40,10 +44,15 @@ class Exchange:
     reply: bytes = b""
     names: Sequence[str] = ()
     frames: list[tuple[float, list[float]]] = field(default_factory=list)
-    stages: dict[str, float] = field(default_factory=dict)
+    turns: list[TurnMarks] = field(default_factory=list)
     voice_to_voice_ms: float | None = None
     """From the last voiced sample sent to the first sample received."""
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def stages(self) -> dict[str, float | None]:
+        """Of the last turn, in ms."""
+        return self.turns[-1].stages if self.turns else {}
 
     @property
     def reply_s(self) -> float:
@@ -76,6 +85,9 @@ class Exchange:
             "frames": len(self.frames),
             "voice_to_voice_ms": self.voice_to_voice_ms,
             "stages": self.stages,
+            "turns": [
+                {"turn": turn.number, "outcome": turn.outcome, "stages": turn.stages} for turn in self.turns
+            ],
             "faults": self.faults,
         }
 
@@ -91,42 +103,61 @@ def load_question(path: Path) -> bytes:
 def end_of_speech(pcm: bytes) -> int:
     """The byte behind the last voiced sample, by level."""
     samples = np.frombuffer(pcm, "<i2").astype(np.float32)
-    blocks = samples[: len(samples) // 160 * 160].reshape(-1, 160)
+    blocks = np.pad(samples, (0, -len(samples) % 160)).reshape(-1, 160)
     level = np.sqrt((blocks**2).mean(axis=1))
     voiced = np.flatnonzero(level > level.max() * 10 ** (-VOICED_BELOW_PEAK_DB / 20))
-    return int(voiced[-1] + 1) * 160 * BYTES_PER_SAMPLE
+    return min(int(voiced[-1] + 1) * 160 * BYTES_PER_SAMPLE, len(pcm))
 
 
-async def talk(url: str, pcm: bytes, *, language: str = "en-US", api_key: str = "") -> Exchange:
-    """Speak `pcm` (16 kHz) in real time and take the whole reply. Raises PeerError, AudioError."""
+async def talk(
+    url: str, pcm: bytes, *, language: str = "en-US", api_key: str = "", exchange: Exchange | None = None
+) -> Exchange:
+    """Speak `pcm` (16 kHz) in real time and take the whole reply. Raises PeerError, AudioError.
+
+    All is noted in `exchange`, where one is given: what had come before an error is in it then.
+    """
+    exchange = exchange or Exchange()
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     try:
         async with connect(url, additional_headers=headers, proxy=None, max_size=1 << 22) as socket:
-            return await _Caller(socket, pcm).run(language)
+            await _Caller(socket, pcm, exchange).run(language)
     except InvalidStatus as error:
-        raise PeerRefused("sophia", f"{url} answered {error.response.status_code}") from None
+        status = error.response.status_code
+        raise PeerRefused("sophia", f"{url} answered {status}", hint=_REFUSED.get(status, "")) from None
     except InvalidURI:
         raise PeerRefused("sophia", f"{url} is no WebSocket address") from None
+    except InvalidHandshake:
+        raise PeerProtocol("sophia", f"what answers at {url} speaks no WebSocket") from None
     except (OSError, TimeoutError) as error:
         raise PeerUnavailable(
             "sophia", f"nobody answers at {url} ({error})", hint="Is `voxloop up` running?"
         ) from None
     except ConnectionClosed as error:
         raise PeerProtocol("sophia", f"the connection closed in the middle of the turn ({error})") from None
+    return exchange
+
+
+_REFUSED = {
+    401: "Give its key, by --api-key or VOXLOOP_API_KEY.",
+    403: "sophia's voice address ends in /sophia/voice.",
+    429: "It takes no more sessions from here for now.",
+}
 
 
 class _Caller:
-    def __init__(self, socket: ClientConnection, pcm: bytes) -> None:
+    def __init__(self, socket: ClientConnection, pcm: bytes, exchange: Exchange) -> None:
         self._socket = socket
         self._pcm = pcm
-        self._exchange = Exchange()
+        self._exchange = exchange
         self._speech_ended_at: float | None = None
-        self._in_speech = False
-        self._turn = 0
-        self._finished_turn = 0
+        self._reply_due = 0.0
+        """Until then, what was said may still bring a reply; on the monotonic clock."""
+        self._turn: TurnMarks | None = None
+        self._turn_began = 0.0
+        self._question = ""
         self._heard = False
 
-    async def run(self, language: str) -> Exchange:
+    async def run(self, language: str) -> None:
         await self._send({"type": "session.start", "language": language, "animation": True})
         listener = asyncio.create_task(self._listen())
         speaker = asyncio.create_task(self._speak())
@@ -139,17 +170,26 @@ class _Caller:
         except TimeoutError:
             raise PeerTimeout("sophia", f"no whole reply within {REPLY_DEADLINE_S:g} s") from None
         finally:
+            if self._turn is not None:
+                self._turn.leave(self._now_ms)
             for task in (speaker, listener):
                 task.cancel()
             await asyncio.wait([speaker, listener])
         with suppress(ConnectionClosed):
             await self._send({"type": "session.end"})
-        return self._exchange
+
+    @property
+    def _now_ms(self) -> float:
+        """Of the present turn."""
+        return (time.monotonic() - self._turn_began) * 1e3
 
     @property
     def _complete(self) -> bool:
-        """The last reply has come whole, and nothing that was said still waits for one."""
-        return not self._in_speech and 0 < self._turn == self._finished_turn
+        """The last reply has come whole or was interrupted, and nothing that was said still waits for one."""
+        if self._turn is None or time.monotonic() < self._reply_due:
+            return False
+        outcome = self._turn.outcome
+        return outcome is Outcome.INTERRUPTED or (outcome is Outcome.DONE and bool(self._turn.stages))
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._socket.send(orjson.dumps(message).decode())
@@ -185,70 +225,80 @@ class _Caller:
         if not self._exchange.reply and self._speech_ended_at is not None:
             self._exchange.voice_to_voice_ms = round((time.monotonic() - self._speech_ended_at) * 1e3, 1)
         self._exchange.reply += pcm
+        if self._turn is not None:
+            self._turn.audio(self._now_ms, duration_s(pcm) * 1e3)
 
     def _on_event(self, event: dict[str, Any]) -> None:
         exchange = self._exchange
         match event["type"]:
             case "speech.started":
-                self._in_speech = True
+                self._reply_due = math.inf
             case "speech.stopped":
-                self._in_speech = False
+                self._reply_due = time.monotonic() + NOTHING_SAID_S
             case "transcript.final":
-                self._in_speech = False
+                self._reply_due = time.monotonic() + NOTHING_SAID_S
                 self._heard = True
+                self._question = event["text"]
                 exchange.transcript = f"{exchange.transcript} {event['text']}".strip()
             case "reply.started":
-                self._turn = event["turn"]
+                self._reply_due = 0.0
+                self._turn_began = time.monotonic()
+                self._turn = TurnMarks(event["turn"], self._question)
+                exchange.turns.append(self._turn)
                 exchange.reply, exchange.answer, exchange.frames = b"", "", []
-            case "reply.text":
-                exchange.answer += event["text"]
-            case "reply.done":
-                exchange.answer = event["text"]
             case "animation.header":
                 exchange.names = event["names"]
-            case "animation":
-                exchange.frames.append((event["t_ms"], event["weights"]))
-            case "turn.metrics":
-                exchange.stages = event["stages"]
-                self._finished_turn = event["turn"]
             case "error" if "turn" in event or not event["retryable"]:
+                if self._turn is not None:
+                    self._turn.end(self._now_ms, Outcome.FAILED)
                 raise PeerError("sophia", f"{event['code']}: {event['message']}")
             case "error":
                 exchange.faults.append(f"{event['code']}: {event['message']}")
+            case _ if self._turn is not None:
+                self._on_reply(event, self._turn)
+
+    def _on_reply(self, event: dict[str, Any], turn: TurnMarks) -> None:
+        exchange = self._exchange
+        match event["type"]:
+            case "reply.text":
+                exchange.answer += event["text"]
+                turn.answer = exchange.answer
+            case "reply.done":
+                exchange.answer = turn.answer = event["text"]
+                turn.end(self._now_ms, Outcome.DONE)
+            case "reply.paused":
+                turn.pause(self._now_ms)
+            case "reply.resumed":
+                self._reply_due = 0.0
+                turn.resume(self._now_ms)
+            case "interrupted":
+                exchange.answer = turn.answer = event["spoken_text"]
+                turn.heard_ms = event["spoken_ms"]
+                turn.end(self._now_ms, Outcome.INTERRUPTED)
+            case "animation":
+                exchange.frames.append((event["t_ms"], event["weights"]))
+                turn.frame(self._now_ms, event["t_ms"])
+            case "turn.metrics":
+                turn.tell_stages(event["stages"])
 
 
 def save(exchange: Exchange, reply: Path, frames: Path) -> None:
     """The reply as WAV, the face as JSON lines: first the names, then a line for each frame."""
     write_wav(reply, exchange.reply, RATE)
-    with frames.open("wb") as lines:
+    with writing(frames), frames.open("wb") as lines:
         lines.write(orjson.dumps({"names": exchange.names, "fps": FPS}) + b"\n")
         for t_ms, weights in exchange.frames:
             lines.write(orjson.dumps({"t_ms": t_ms, "weights": weights}) + b"\n")
 
 
-STAGES = {
-    "speech_end_to_final": "end of speech → final transcript",
-    "llm_call": "→ first call of a function",
-    "tools": "→ first calls answered",
-    "llm_first_token": "→ first token of the answer",
-    "first_clause": "→ first clause complete",
-    "tts_first_audio": "→ first synthesised audio",
-    "first_audio_sent": "→ first audio sent",
-    "reply_audio": "length of the reply",
-}
-
-
 def show(exchange: Exchange, console: Console) -> None:
-    console.print(f"[bold]heard   [/] {exchange.transcript}", highlight=False)
-    console.print(f"[bold]answered[/] {exchange.answer}", highlight=False)
-    table = Table("stage", "ms", title="where the time went", title_justify="left")
-    table.columns[1].justify = "right"
-    for stage, duration_ms in exchange.stages.items():
-        table.add_row(STAGES.get(stage, stage), f"{duration_ms:.1f}")
+    console.print(Text.assemble(("heard    ", "bold"), exchange.transcript))
+    console.print(Text.assemble(("answered ", "bold"), exchange.answer))
+    if exchange.turns:
+        console.print()
+        console.print(Waterfall(exchange.turns[-1]))
     if exchange.voice_to_voice_ms is not None:
-        table.add_section()
-        table.add_row(
-            "last sound of the question → first sound of the reply", f"{exchange.voice_to_voice_ms:.1f}"
+        heard_after = duration(exchange.voice_to_voice_ms)
+        console.print(
+            f"last sound of the question to first sound of the reply: {heard_after}", highlight=False
         )
-    console.print(table)
-    console.print(f"reply {exchange.reply_s:.2f} s, {len(exchange.frames)} face frames", highlight=False)

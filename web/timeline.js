@@ -33,6 +33,7 @@ export class Timeline {
   add(label, { [LENGTH]: length = 0, ...stages }, hereMs) {
     if (hereMs !== null) stages.here = hereMs;
     const total = Object.values(stages).reduce((sum, ms) => sum + ms, 0);
+    if (total === 0) return; // interrupted before anything was done for it
     this.#chosen = { label, stages: Object.entries(stages), total, length };
     this.#history = [this.#chosen, ...this.#history].slice(0, MAX_TURNS);
     this.#empty.hidden = true;

@@ -139,7 +139,10 @@ class Animation:
 
 @dataclass(frozen=True, slots=True)
 class TurnMetrics:
-    """Where the time of a turn went: milliseconds by stage, in the order in which they happened."""
+    """Where the time of a turn went: milliseconds by stage, in the order in which they happened.
+
+    An interrupted turn has the stages that it came through, and tells them before `Interrupted`.
+    """
 
     turn: int
     stages: dict[str, float]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from services.sophia.events import Animation, Event, ReplyStarted
+from services.sophia.events import Animation, Event, ReplyStarted, TurnMetrics
 from services.sophia.metrics import FRAMES_DROPPED
 from shared.errors import Overloaded
 
@@ -43,11 +43,11 @@ class Outbox:
         self._filled.set()
 
     def drop_turn(self, turn: int) -> None:
-        """Forget all that waits of a turn that has ended, but for its beginning: every turn has both."""
+        """Forget all that waits of a turn that has ended, but for its beginning and its times."""
         kept = [
             event
             for event in self._events
-            if isinstance(event, ReplyStarted) or getattr(event, "turn", None) != turn
+            if isinstance(event, ReplyStarted | TurnMetrics) or getattr(event, "turn", None) != turn
         ]
         self._events = deque(kept)
         self._frames = sum(isinstance(event, Animation) for event in kept)

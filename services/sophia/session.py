@@ -423,6 +423,8 @@ class Session:
             return
         if reply.clock.paused:
             PAUSES.labels(why).inc()
+        if not reply.all_sent:
+            self._emit(reply.metrics())
         self._no_reply()
         task.cancel()
         self._outbox.drop_turn(reply.turn)

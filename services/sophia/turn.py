@@ -156,6 +156,10 @@ class Reply:
     def heard_until(self, played_ms: float) -> str:
         return self.text.strip() if self._voice.silent else self._transcript.heard(played_ms)
 
+    def metrics(self) -> TurnMetrics:
+        """The stages that it has come through by now."""
+        return TurnMetrics(self.turn, self._stopwatch.stages | {"reply_audio": round(self.clock.sent_ms, 1)})
+
     async def run(self, prompt: Prompt) -> None:
         """Answer `prompt`; returns when the listener has heard the end. Raises PeerError."""
         try:
@@ -173,9 +177,7 @@ class Reply:
             self.tools.told = True
             self._emit(FunctionCalls(self.turn, calls))
         self._emit(ReplyDone(self.turn, self.text.strip()))
-        self._emit(
-            TurnMetrics(self.turn, self._stopwatch.stages | {"reply_audio": round(self.clock.sent_ms, 1)})
-        )
+        self._emit(self.metrics())
         await self.clock.until_played_out()
 
     async def _think(self, prompt: Prompt) -> None:

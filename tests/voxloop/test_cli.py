@@ -71,6 +71,23 @@ def test_a_recording_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("option", ["--trace", "--reply", "--frames"])
+def test_a_file_that_cannot_be_written_is_named_before_the_conversation(tmp_path: Path, option: str) -> None:
+    file = tmp_path / "nowhere" / "a"
+    outputs = {"--reply": tmp_path / "a.wav", "--frames": tmp_path / "a.jsonl"} | {option: file}
+    arguments = [str(part) for pair in outputs.items() for part in pair]
+    # Nobody listens at this address: it would be named if it had been tried.
+    question = str(ROOT / "samples" / "question.wav")
+    result = voxloop("talk", question, "--url", "ws://127.0.0.1:1/", *arguments)
+    assert result.returncode == 1
+    assert result.stderr.strip() == f"voxloop: {file} cannot be written (No such file or directory)"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_words_for_a_trace_need_a_trace() -> None:
+    assert voxloop("talk", str(ROOT / "samples" / "question.wav"), "--trace-words").returncode == 2
+
+
 def test_called_wrongly_it_says_how() -> None:
     assert voxloop("dance").returncode == 2
     assert "up" in voxloop("--help").stdout

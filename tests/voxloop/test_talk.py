@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import soundfile
 
 from shared.audio import RATE, read_wav
-from shared.errors import AudioError, PeerError, PeerRefused, PeerUnavailable
+from shared.errors import AudioError, PeerError, PeerProtocol, PeerRefused, PeerUnavailable
 from shared.process import free_port
+from tests.conftest import ROOT
 from tests.services.sophia.conftest import served
 from tests.services.sophia.engines import scripted_engines
 from voxloop import talk
@@ -64,6 +66,11 @@ async def test_a_turn_is_taken_whole(tmp_path: Path) -> None:
     assert exchange.answer == "Hello there."
     assert exchange.reply_s == pytest.approx(0.5)
     assert len(exchange.frames) == pytest.approx(15, abs=1)
+    [turn] = exchange.turns
+    assert (turn.outcome, turn.question, turn.answer) == ("done", "what is up", "Hello there.")
+    assert turn.first_audio is not None
+    assert turn.first_frame is not None
+    assert (turn.audio_ms, turn.frames) == (pytest.approx(500), len(exchange.frames))
     # The scripted face leaves its mouth open, which `run --once` must not let pass.
     assert exchange.shortcomings() == ["the mouth is open at the end"]
     talk.save(exchange, tmp_path / "reply.wav", tmp_path / "face.jsonl")
@@ -78,8 +85,36 @@ async def test_a_fault_of_the_turn_is_told(tmp_path: Path) -> None:
         engines.nova.answer = []
         engines.recognition.final("what is up")
         pcm = read_wav(wav(tmp_path / "a.wav", 0.3))
+        exchange = Exchange()
         with pytest.raises(PeerError, match="peer_protocol"):
-            await talk.talk(f"ws://{sophia.address}/sophia/voice", pcm)
+            await talk.talk(f"ws://{sophia.address}/sophia/voice", pcm, exchange=exchange)
+    assert [turn.outcome for turn in exchange.turns] == ["failed"]
+
+
+async def test_a_question_over_the_reply_is_waited_for(tmp_path: Path) -> None:
+    """`interrupted`, the silence behind the speech and its `turn.metrics` do not yet end the conversation."""
+    question = read_wav(ROOT / "samples" / "question.wav")
+    async with scripted_engines() as engines, served(engines) as sophia:
+        engines.nova.answer = [f" word{index}" for index in range(40)]
+        exchange = Exchange()
+        conversation = asyncio.create_task(
+            talk.talk(f"ws://{sophia.address}/sophia/voice", question, exchange=exchange)
+        )
+        await engines.recognition.has_received(0.1)
+        engines.recognition.final("tell me a story")
+        await asyncio.wait_for(engines.synthesis.asked.wait(), 5)
+        await engines.recognition.has_received(1.5)  # now the question is being spoken
+        engines.nova.answer = ["All right."]
+        engines.recognition.interim("stop")
+        await engines.recognition.has_received(len(question) / 2 / RATE + 1)  # silence follows it
+        engines.recognition.final("stop it")
+        async with asyncio.timeout(20):
+            await conversation
+    first, second = exchange.turns
+    assert (first.outcome, second.outcome) == ("interrupted", "done")
+    assert list(first.stages)[-1] == "reply_audio"
+    assert (first.question, second.question) == ("tell me a story", "stop it")
+    assert exchange.answer == "All right."
 
 
 async def test_a_recording_without_words_ends_with_nothing_was_said(
@@ -99,6 +134,23 @@ async def test_nobody_there_and_nothing_of_the_kind_there() -> None:
             await talk.talk(f"ws://{sophia.address}/elsewhere", bytes(640))
     with pytest.raises(PeerRefused):
         await talk.talk("not an address", bytes(640))
+
+
+async def test_a_server_of_another_kind_is_told_as_such() -> None:
+    async with scripted_engines() as engines:
+        with pytest.raises(PeerProtocol, match="no WebSocket"):
+            await talk.talk(f"ws://{engines.addresses['riva']}/sophia/voice", bytes(640))
+
+
+async def test_a_wrong_key_is_told_with_where_to_give_the_right_one() -> None:
+    async with scripted_engines() as engines, served(engines, api_keys="right-key-0123456789") as sophia:
+        with pytest.raises(PeerRefused, match=r"401.*VOXLOOP_API_KEY"):
+            await talk.talk(f"ws://{sophia.address}/sophia/voice", bytes(640), api_key="wrong")
+
+
+def test_a_moment_of_sound_has_an_end() -> None:
+    for pcm in (b"\x00\x40" * 50, bytes(RATE) + b"\x00\x40" * 40):
+        assert end_of_speech(pcm) == len(pcm)
 
 
 def test_an_unfinished_turn_says_what_is_missing() -> None:

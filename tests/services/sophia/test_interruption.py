@@ -61,6 +61,28 @@ async def test_words_over_a_reply_hush_it_and_then_end_it(sophia: Sophia, speech
     assert audio_of_2 == 2 * WORD_MS * RATE // 1000 * 2  # and not a sample of the first reply
 
 
+async def test_an_interrupted_turn_tells_the_stages_that_it_came_through(sophia: Sophia) -> None:
+    sophia.engines.synthesis.hold = asyncio.Event()
+    async with sophia.session() as client:
+        await client.send(type="text", text="hello")
+        await asyncio.wait_for(sophia.engines.synthesis.asked.wait(), 5)
+        await client.send(type="cancel")
+        await client.until("interrupted")
+    metrics, interrupted = client.events[-2:]
+    assert (metrics["type"], metrics["turn"], interrupted["turn"]) == ("turn.metrics", 1, 1)
+    assert list(metrics["stages"]) == ["llm_first_token", "first_clause", "reply_audio"]
+    assert metrics["stages"]["reply_audio"] == 0
+
+
+async def test_the_stages_are_told_once_where_the_end_of_a_reply_is_not_heard(sophia: Sophia) -> None:
+    async with sophia.session() as client:
+        await client.send(type="text", text="hello")
+        await client.until("reply.done")
+        await client.send(type="cancel")
+        await client.until("interrupted")
+    assert len(client.of("turn.metrics")) == 1
+
+
 async def test_an_interruption_reaches_every_engine(sophia: Sophia) -> None:
     engines = sophia.engines
     engines.nova.endless = True

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from services.sophia.events import Animation, Interrupted, ReplyAudio, ReplyText, SpeechStarted
+from services.sophia.events import Animation, Interrupted, ReplyAudio, ReplyText, SpeechStarted, TurnMetrics
 from services.sophia.outbox import MAX_EVENTS, MAX_FRAMES, Outbox
 from shared.errors import Overloaded
 
@@ -40,6 +40,14 @@ async def test_an_interrupted_turn_leaves_nothing_behind() -> None:
     outbox.put(Interrupted(1, "", 0))
     assert await outbox.get() == SpeechStarted()
     assert await drain(outbox) == [ReplyText(2, "b"), Interrupted(1, "", 0)]
+
+
+async def test_the_times_of_a_turn_that_is_over_are_still_told() -> None:
+    outbox = Outbox()
+    outbox.put(ReplyText(1, "a"))
+    outbox.put(TurnMetrics(1, {}))
+    outbox.drop_turn(1)
+    assert await drain(outbox) == [TurnMetrics(1, {})]
 
 
 async def test_a_client_that_lags_loses_the_oldest_frames_and_no_sound() -> None:
