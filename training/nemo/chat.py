@@ -1,7 +1,7 @@
 """Conversations as tokens, and which of them are learnt: the assistant's words with what ends them.
 
-As nemo_automodel's ChatDataset does with `mask_generation_prompt: true`: what the template puts before an answer
-is given at inference, so the loss does not count it.
+As nemo_automodel's ChatDataset does with `mask_generation_prompt: true`: what the template puts before an
+answer is given at inference, so the loss does not count it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An adapter merged into its base model, as a Hugging Face folder. On the CPU, in the base model's own precision."""
+"""An adapter merged into its base model, on the CPU and in the model's own precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe as `voxloop model finetune` has checked it and written it down (`voxloop/finetune/recipe.py`)."""
+"""The recipe as `voxloop model finetune` has checked and written it (`voxloop/finetune/recipe.py`)."""
 
 from __future__ import annotations
 

@@ -55,11 +55,13 @@ def check(folder: Path, config: dict[str, Any]) -> None:
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
         raise Problem(
-            f"{folder} is of the architecture {kind}; the embedded engine reads GGUF of {', '.join(ARCHITECTURES)}"
+            f"{folder} is of the architecture {kind}; the embedded engine reads {', '.join(ARCHITECTURES)}"
         )
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if rope.get("rope_type", "default") != "default":
-        raise Problem(f"{folder} stretches its positions ({rope['rope_type']}), which this export does not write")
+        raise Problem(
+            f"{folder} stretches its positions ({rope['rope_type']}), which this export does not write"
+        )
     if not (folder / "tokenizer.json").is_file():
         raise Problem(f"{folder} has no tokenizer.json")
 
@@ -119,7 +121,11 @@ def splitting(tokenizer: dict[str, Any], config: dict[str, Any]) -> str:
     """GGUF's name for the way a text is split before its pieces are looked up."""
     if config["model_type"].startswith("qwen"):
         return "qwen2"
-    return "llama-bpe" if r"\p{N}{1,3}" in json.dumps(tokenizer["pre_tokenizer"]).replace("\\\\", "\\") else "default"
+    return (
+        "llama-bpe"
+        if r"\p{N}{1,3}" in json.dumps(tokenizer["pre_tokenizer"]).replace("\\\\", "\\")
+        else "default"
+    )
 
 
 def tensors(folder: Path, config: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:

@@ -36,13 +36,15 @@ class Watch(TrainerCallback):
     def _stop(self, *_: object) -> None:
         self.stopped = True
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(self, _args: Any, _state: Any, control: Any, **_: Any) -> None:
         if self.stopped:
             control.should_save = control.should_training_stop = True
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+    def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float], **_: Any) -> None:
         if "loss" in logs:
-            print(f"step {state.global_step} | epoch {int(state.epoch)} | loss {logs['loss']:.4f}", flush=True)
+            print(
+                f"step {state.global_step} | epoch {int(state.epoch)} | loss {logs['loss']:.4f}", flush=True
+            )
 
 
 def train(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The steps of nova-mini, one command each: data, train, export, evaluate; and huggingface, for fine-tuning."""
+"""The steps of nova-mini, one command each: data, train, export, evaluate; huggingface to fine-tune it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A recipe: a YAML file in the format of NeMo Automodel 0.7.0, checked key by key.
 
-Only the keys that both ways of training understand (Automodel on GPUs, TRL on a CPU) are taken. `_target_` names
-code that Automodel imports, so each is one that we know. Fields that a class here lacks are named with their line.
+Only the keys that both ways of training understand (Automodel on GPUs, TRL on a CPU) are taken. `_target_`
+names code that Automodel imports, so each is one that we know. What is wrong is named with its line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Section(BaseModel):
 
 
 class Wants(_Section):
-    """What Voxloop checks before it starts: the image and version that the recipe was written for, and the GPU."""
+    """What Voxloop checks before it starts: image and version that the recipe is for, and the GPU."""
 
     container: Annotated[str, Field(pattern=r"^[\w./-]+:[\w.-]+$")]
     automodel: str
@@ -89,9 +89,7 @@ class Checkpoint(_Section):
 
 
 class Dataset(_Section):
-    target: Annotated[
-        Literal["nemo_automodel.components.datasets.llm.chat_dataset.ChatDataset"], Target
-    ]
+    target: Annotated[Literal["nemo_automodel.components.datasets.llm.chat_dataset.ChatDataset"], Target]
     path_or_dataset_id: str | None = None
     split: str = "train"
     seq_length: PositiveInt
@@ -142,7 +140,8 @@ class Recipe(_Section):
         body["model"]["pretrained_model_name_or_path"] = model
         body["dataset"]["path_or_dataset_id"] = str(data)
         body["checkpoint"]["checkpoint_dir"] = str(checkpoints)
-        return yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
+        text: str = yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
+        return text
 
     def steps(self, rows: int) -> int:
         """How many updates it takes."""
@@ -170,7 +169,7 @@ def load(path: Path) -> Recipe:
     steps = found.step_scheduler
     if steps.global_batch_size % (steps.local_batch_size * found.distributed.dp_size):
         raise InputError(
-            f"{path}: step_scheduler.global_batch_size is no multiple of local_batch_size × distributed.dp_size."
+            f"{path}: step_scheduler.global_batch_size is no multiple of local_batch_size × dp_size."
         )
     return found
 
@@ -179,7 +178,7 @@ Place = tuple[str | int, ...]
 
 
 def _lines(node: yaml.Node, place: Place) -> dict[Place, int]:
-    """The line of every key. Raises a YAML error for a key that stands twice, which YAML itself would let pass."""
+    """The line of every key. Raises a YAML error for a key that stands twice, which PyYAML lets pass."""
     found: dict[Place, int] = {}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
