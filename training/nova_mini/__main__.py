@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     evaluate.add_argument(
         "--json", type=Path, default=WORK / "evaluation.json", help="where figures and answers go"
     )
+    evaluate.add_argument("--nova", help="of this running nova, by its URL")
     for step in (data, train, export, folder, evaluate):
         step.add_argument("--work", type=Path, default=WORK, help="folder of everything in between")
     for step in (export, folder, evaluate):
@@ -55,9 +56,10 @@ def main() -> None:
 
         write(given.gguf, given.out)
     else:
-        from training.nova_mini.evaluate import evaluate  # noqa: PLC0415
+        from training.nova_mini.evaluate import Served, ThroughNova, evaluate  # noqa: PLC0415
 
-        evaluate(given.gguf, given.json)
+        model = ThroughNova(given.nova) if given.nova else Served(given.gguf)
+        evaluate(given.gguf, given.json, model)
 
 
 if __name__ == "__main__":

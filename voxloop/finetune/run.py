@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import subprocess
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,26 +152,21 @@ def _train(command: list[str], out: Path, steps: int, console: Console) -> Done:
                     progress.update(bar, completed=step, description=f"loss {loss:.4f}")
             status = process.wait()
         except KeyboardInterrupt:
-            _stop(process)
+            process.send_signal(signal.SIGTERM)
+            killer = threading.Timer(STOP_S, process.kill)
+            killer.start()
+            file.writelines(process.stdout)
+            killer.cancel()
             console.print("interrupted; the same command goes on from the last checkpoint.")
             raise SystemExit(machine.INTERRUPTED) from None
         finally:
-            _stop(process)
+            if process.poll() is None:
+                process.kill()
+            process.wait()
     if status:
         reason = machine.last_words(log.read_text(errors="replace"))
         raise StartupError(f"the training ended with status {status}: {reason}", hint=f"See {log}.")
     return Done(out, step or steps, loss)
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.communicate(timeout=STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def as_json(done: Done) -> str:
