@@ -1,9 +1,9 @@
 """What nova-mini knows, asked through nova and the embedded Triton: free generation, greedy, as it is served.
 
-The questions are those of `training/nova_mini/exams.py`, held out of its training, and 250 written by hand that
-lie outside of what it can. An answer counts when all of its text is right; outside, when it admits not to know.
+The questions are those of `training/nova_mini/exams.py`, held out of its training, and 250 written by hand
+outside of its domain. An answer counts when all of its text is right; outside, when it admits not to know.
 
-- `exact_in_domain` (English), `german_exact`, `recall_exact`, `honest_out_of_domain`: shares of right answers.
+- `exact_in_domain` (English), `german_exact`, `recall_exact`, `honest_out_of_domain`: shares of right ones.
 - `size_mb`: the model file. `first_token_ms`: median time to the first text of one stream, alone, by gRPC.
 """
 
@@ -42,10 +42,13 @@ async def _run() -> Report:
     async with nova_stack({"VOXLOOP_MODEL": str(NOVA_MINI)}) as stack:
         first = await _first_token_ms(stack)
         evaluated = await asyncio.to_thread(_evaluate, f"http://{stack.http}")
-    figures = {NAMES.get(name, name): value for name, value in evaluated["figures"].items()}
+    figures: dict[str, float | int | None] = {
+        NAMES.get(name, name): value for name, value in evaluated["figures"].items()
+    }
+    figures["first_token_ms"] = round(first, 2)
     rows = [{"task": task, "right": right} for task, right in evaluated["tasks"].items()]
     notes = (f"first token: n={ALONE} streams, one at a time",)
-    return Report("model", rows, figures | {"first_token_ms": round(first, 2)}, notes)
+    return Report("model", rows, figures, notes)
 
 
 async def _first_token_ms(stack: NovaStack) -> float:
