@@ -2,7 +2,7 @@
 BIN := .venv/bin
 STAMP := .venv/.made
 
-.PHONY: run setup test check bench lock wire clean
+.PHONY: run setup setup-train test check bench lock wire clean
 
 run: setup            ## start everything, ask the recorded question, show where the time went
 	@$(BIN)/voxloop run $(if $(ONCE),--once,)
@@ -12,6 +12,9 @@ setup: $(STAMP)       ## make .venv and .venv-triton from the locked requirement
 $(STAMP): requirements/main.txt requirements/triton.txt pyproject.toml setup.sh
 	@PYTHON="$(PYTHON)" sh setup.sh
 	@touch $@
+
+setup-train: setup    ## make .venv-train: PyTorch, for `voxloop model finetune` and the test of it
+	@PYTHON="$(PYTHON)" sh setup.sh train
 
 test: setup           ## every test, against the real engines
 	@$(BIN)/pytest
@@ -29,9 +32,11 @@ lock: setup           ## resolve the requirements anew, with hashes and without 
 	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/main.txt
 	$(BIN)/uv pip compile requirements/triton.in --excludes requirements/triton.excludes \
 	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/triton.txt
+	$(BIN)/uv pip compile requirements/train.in --excludes requirements/train.excludes \
+	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/train.txt
 
 wire: setup           ## generate shared/wire from proto/
 	@$(BIN)/python proto/generate.py
 
 clean:
-	rm -rf .venv .venv-triton .voxloop
+	rm -rf .venv .venv-triton .venv-train .voxloop

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes .venv (the product) and .venv-triton (the embedded tritonserver's Python, which needs numpy 1).
+# With the argument `train`: .venv-train (PyTorch, for fine-tuning), and nothing else.
 # Called by make; PYTHON may name the interpreter.
 set -eu
 cd "$(dirname "$0")"
@@ -8,6 +9,7 @@ version_of() { # prints 3.11; nothing if the command does not run (a pyenv shim 
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true
 }
 
+what=${1:-}
 if [ -n "${PYTHON:-}" ]; then
     set -- "$PYTHON"
 else
@@ -42,15 +44,22 @@ environment() { # its folder, what it must be able to import, and venv's options
         exit 1
     fi
 }
+install() { # environment, lock file
+    .venv/bin/uv pip install --quiet --require-hashes --no-deps --python "$1/bin/python" -r "$2"
+}
+if [ "$what" = train ]; then
+    environment .venv-train pip ''
+    echo "setup: installing PyTorch with Python $version"
+    .venv-train/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+    install .venv-train requirements/train.txt
+    exit
+fi
 environment .venv pip ''
 environment .venv-triton sys --without-pip
 if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt; then
     echo "setup: pip could not install uv; is the package index reachable?" >&2
     exit 1
 fi
-install() { # environment, lock file
-    .venv/bin/uv pip install --quiet --require-hashes --no-deps --python "$1/bin/python" -r "$2"
-}
 echo "setup: installing with Python $version"
 install .venv requirements/main.txt
 install .venv-triton requirements/triton.txt

@@ -107,6 +107,7 @@ class Benchmark(StrEnum):
     SPEECH = "speech"
     NOVA = "nova"
     LOOP = "loop"
+    MODEL = "model"
 
 
 @app.command("bench")

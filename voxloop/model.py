@@ -14,6 +14,8 @@ from rich.table import Column, Table
 
 from shared.settings import load
 from voxloop import model_check, model_state
+from voxloop.finetune import export
+from voxloop.finetune import run as tuning
 from voxloop.model_catalog import DEFAULT, Alias, aliases, wish
 from voxloop.model_state import Downloaded, Models
 from voxloop.stack import VoxloopSettings
@@ -137,6 +139,45 @@ def check_command(
     ):
         table.add_row(name, value)
     console.print(table, highlight=False)
+
+
+@app.command("finetune")
+def finetune_command(
+    recipe: Annotated[Path, typer.Option(help="A recipe of training/nemo/recipes, or one like it.")],
+    data: Annotated[Path, typer.Option(help='JSON lines of {"messages": [{"role", "content"}, …]}.')],
+    out: Annotated[Path, typer.Option(help="Where checkpoints go; the same folder goes on.")] = Path(
+        "finetuned"
+    ),
+    base: Annotated[str, typer.Option("--model", help="Another base model than the recipe's.")] = "",
+    cpu: Annotated[bool, typer.Option("--cpu", help="Train on the CPU, by TRL and PEFT.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, and say what would run.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune a model on conversations, by NeMo Automodel on GPUs. Interrupted, it goes on."""
+    shown = Console(stderr=True) if as_json else console
+    done = tuning.finetune(recipe, data, out, base, shown, cpu=cpu, dry_run=dry_run)
+    if done is None:
+        return
+    if as_json:
+        typer.echo(tuning.as_json(done))
+        return
+    loss = "" if done.loss is None else f", loss {done.loss:.4f}"
+    console.print(f"{done.steps} steps{loss}: `voxloop model export {out}`", highlight=False, soft_wrap=True)
+
+
+@app.command("export")
+def export_command(
+    tuned: Annotated[Path, typer.Argument(help="The folder that `finetune` made.")] = Path("finetuned"),
+    out: Annotated[Path, typer.Option(help="Where the models go.")] = Path("exported"),
+    gguf: Annotated[bool, typer.Option(help="Also a GGUF file, for the embedded Triton.")] = True,
+) -> None:
+    """Merge what was fine-tuned and lay it down for Triton: for a DGX, and for the embedded engine."""
+    for path in export.export(tuned, out, gguf=gguf):
+        console.print(f"written {path}", highlight=False, soft_wrap=True)
+    if gguf:
+        console.print(f"`voxloop model use {out / 'model.gguf'}` has it served.", soft_wrap=True)
 
 
 def _state() -> Path:

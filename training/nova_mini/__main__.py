@@ -1,4 +1,4 @@
-"""The steps of nova-mini, one command each: data, train, export, evaluate."""
+"""The steps of nova-mini, one command each: data, train, export, evaluate; huggingface to fine-tune it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ def arguments() -> argparse.Namespace:
     train.add_argument("--steps", type=int, help="updates; fewer make a worse model sooner")
     train.add_argument("--rows", type=int, help="rows of 1024 tokens in an update")
     export = steps.add_parser("export", help="write the GGUF file")
+    folder = steps.add_parser("huggingface", help="write the GGUF as a Hugging Face folder")
+    folder.add_argument("--out", type=Path, default=WORK / "huggingface")
     evaluate = steps.add_parser("evaluate", help="let the GGUF answer the exams, as it is served")
     evaluate.add_argument(
         "--json", type=Path, default=WORK / "evaluation.json", help="where figures and answers go"
     )
-    for step in (data, train, export, evaluate):
+    evaluate.add_argument("--nova", help="of this running nova, by its URL")
+    for step in (data, train, export, folder, evaluate):
         step.add_argument("--work", type=Path, default=WORK, help="folder of everything in between")
-    for step in (export, evaluate):
+    for step in (export, folder, evaluate):
         step.add_argument("--gguf", type=Path, default=GGUF)
     return parser.parse_args()
 
@@ -48,10 +51,15 @@ def main() -> None:
         from training.nova_mini.export import export  # noqa: PLC0415
 
         export(given.work, given.gguf)
-    else:
-        from training.nova_mini.evaluate import evaluate  # noqa: PLC0415
+    elif given.step == "huggingface":
+        from training.nova_mini.huggingface import write  # noqa: PLC0415
 
-        evaluate(given.gguf, given.json)
+        write(given.gguf, given.out)
+    else:
+        from training.nova_mini.evaluate import Served, ThroughNova, evaluate  # noqa: PLC0415
+
+        model = ThroughNova(given.nova) if given.nova else Served(given.gguf)
+        evaluate(given.gguf, given.json, model)
 
 
 if __name__ == "__main__":

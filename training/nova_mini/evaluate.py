@@ -1,7 +1,7 @@
-"""Step 4: the GGUF answers what it was never trained on, in openvino-genai as it is served.
+"""Step 4: the GGUF answers what it was never trained on, in openvino-genai as it is served, or through nova.
 
 Greedy and by free generation: an answer counts when all of its text is right. Runs in the environment of the
-embedded Triton (`.venv-triton`), and needs neither torch nor tokenizers.
+embedded Triton (`.venv-triton`), and needs neither torch nor tokenizers; through nova in the main one.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-
-import openvino_genai
+from typing import Protocol
 
 from training.nova_mini.chat import END
 from training.nova_mini.exams import Exam, exams
@@ -20,10 +19,17 @@ LONGEST = 640
 """Tokens of an answer: as many as counting to a hundred takes."""
 
 
+class Answers(Protocol):
+    def answers(self, prompts: list[str]) -> list[str]:
+        """In the order of the prompts."""
+
+
 class Served:
     """nova-mini in openvino-genai, as `models/nova` runs it."""
 
     def __init__(self, gguf: Path) -> None:
+        import openvino_genai  # noqa: PLC0415 - in .venv-triton alone
+
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.cache_size = 1
         scheduler.enable_prefix_caching = True
@@ -54,9 +60,28 @@ class Served:
         return found
 
 
-def evaluate(gguf: Path, target: Path) -> None:
+class ThroughNova:
+    """nova-mini behind a running nova: its whole road, and greedy as well."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def answers(self, prompts: list[str]) -> list[str]:
+        import httpx  # noqa: PLC0415 - in the main environment alone
+
+        found: list[str] = []
+        with httpx.Client(base_url=self.url, timeout=300.0, trust_env=False) as client:
+            for start in range(0, len(prompts), AT_ONCE):
+                some = prompts[start : start + AT_ONCE]
+                body = {"prompt": some, "raw": True, "max_tokens": LONGEST, "temperature": 0.0}
+                outputs = client.post("/nova/generate", json=body).raise_for_status().json()["outputs"]
+                found += [output["text"] for output in outputs]
+        return found
+
+
+def evaluate(gguf: Path, target: Path, model: Answers) -> None:
     asked = exams()
-    answers = Served(gguf).answers([exam.prompt for exam in asked])
+    answers = model.answers([exam.prompt for exam in asked])
     passed = [exam.passed(answer) for exam, answer in zip(asked, answers, strict=True)]
     figures = {
         "exact_in_domain": share(asked, passed, "in_domain"),
