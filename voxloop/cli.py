@@ -15,6 +15,9 @@ from services.sophia.settings import SophiaSettings
 from shared.errors import StartupError, VoxloopError
 from shared.settings import load
 from voxloop import bench, model, talk, up
+from voxloop.doctor.diagnosis import PHASES, diagnose
+from voxloop.doctor.report import show
+from voxloop.doctor.settings import DoctorSettings
 from voxloop.stack import ROOT
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -99,6 +102,26 @@ def bench_command(which: Benchmark, as_json: AsJson = False, plot: Plot = None) 
             report.show(console)
 
 
+@app.command("doctor")
+def doctor_command(
+    phase: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=3, help="1 machine, 2 engines, 3 services; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong here, why, and what to do; change nothing. Status 0 good, 1 not, 2 could not look."""
+    try:
+        diagnosis = asyncio.run(diagnose(phase or PHASES, load(DoctorSettings)))
+    except VoxloopError as error:
+        _fail(error, status=2)
+    if as_json:
+        typer.echo(orjson.dumps(diagnosis.as_json()).decode())
+    else:
+        show(diagnosis, console)
+    raise typer.Exit(diagnosis.status)
+
+
 def main() -> None:
     try:
         app()
@@ -118,6 +141,6 @@ def _first(group: BaseExceptionGroup[VoxloopError]) -> BaseException:
     return error
 
 
-def _fail(error: BaseException) -> NoReturn:
+def _fail(error: BaseException, status: int = 1) -> NoReturn:
     Console(stderr=True, soft_wrap=True).print(f"voxloop: {error}", highlight=False, markup=False)
-    raise SystemExit(1) from None
+    raise SystemExit(status) from None
