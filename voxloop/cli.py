@@ -14,7 +14,7 @@ from rich.console import Console
 from services.sophia.settings import SophiaSettings
 from shared.errors import StartupError, VoxloopError
 from shared.settings import load
-from voxloop import bench, model, talk, up
+from voxloop import bench, model, smoke, talk, up
 from voxloop.doctor.diagnosis import PHASES, diagnose
 from voxloop.doctor.report import show
 from voxloop.doctor.settings import DoctorSettings
@@ -120,6 +120,24 @@ def doctor_command(
     else:
         show(diagnosis, console)
     raise typer.Exit(diagnosis.status)
+
+
+@app.command("smoke")
+def smoke_command(
+    out: Annotated[Path, typer.Option(help="The folder for smoke.md and smoke.json.")] = Path(),
+    grafana: Annotated[str, typer.Option(help="Grafana's address.")] = "http://127.0.0.1:3000",
+    prometheus: Annotated[str, typer.Option(help="Prometheus's address.")] = "http://127.0.0.1:9090",
+    as_json: AsJson = False,
+) -> None:
+    """Tick off the validation list, each box by a real request, and write it down."""
+    checklist = asyncio.run(smoke.run(load(DoctorSettings), grafana, prometheus))
+    written = checklist.save(out)
+    if as_json:
+        typer.echo(orjson.dumps(checklist.as_json()).decode())
+    else:
+        checklist.show(console)
+        console.print(f"wrote {written[0]} and {written[1]}", highlight=False)
+    raise typer.Exit(checklist.status)
 
 
 def main() -> None:
