@@ -35,27 +35,28 @@ def images(engines: Engines, _: Settings) -> Finding:
     if engines.images_fault:
         return unknown(engines.images_fault, "Mend docker first.")
     if not engines.images:
-        return unknown("no image is named in .env or .env.example", "`cp .env.example .env`")
+        return unknown("no image is named by docker-compose.triton.yml", "`sh deploy/prepare.sh`")
     missing = [image for image, here in engines.images.items() if not here]
     if missing:
-        return warning(f"not here yet: {', '.join(missing)}", "`deploy/ngc/download.sh`")
+        return warning(f"not here yet: {', '.join(missing)}", "`sh deploy/ngc/download.sh`")
     return ok(f"all {len(engines.images)} are here")
 
 
 def riva_config(engines: Engines, _: Settings) -> Finding:
     if engines.riva_config is None:
         return info(
-            "no Riva quickstart here", "`deploy/ngc/download.sh`, where Riva is to run on this machine."
+            "no Riva quickstart here", "`sh deploy/ngc/download.sh`, where Riva is to run on this machine."
         )
     values, path = engines.riva_config.values, engines.riva_config.path
     off = [kind for kind in ("asr", "tts") if values.get(f"service_enabled_{kind}") != "true"]
     plain = [name for name in ("ssl_server_cert", "ssl_server_key") if not values.get(name)]
     if off:
         return critical(
-            f"{path}: {' and '.join(off)} are not enabled", "`deploy/ngc/riva.sh configure` writes it anew."
+            f"{path}: {' and '.join(off)} are not enabled",
+            "`sh deploy/ngc/riva.sh configure` writes it anew.",
         )
     if plain:
-        return critical(f"{path}: TLS is off ({', '.join(plain)} empty)", "`deploy/ngc/riva.sh configure`")
+        return critical(f"{path}: TLS is off ({', '.join(plain)} empty)", "`sh deploy/ngc/riva.sh configure`")
     port, where = values.get("riva_speech_api_port", "50051"), values.get("riva_model_loc", "?")
     return ok(
         f"speech both ways over TLS on port {port}, {values.get('gpus_to_use', '?')}, models in {where}"

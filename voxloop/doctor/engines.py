@@ -20,8 +20,11 @@ from voxloop.peers import Peers
 
 REGISTRY = "nvcr.io"
 KEY_VARIABLES = ("NGC_API_KEY", "NGC_CLI_API_KEY", "NVIDIA_API_KEY")
-IMAGE = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?/[\w./-]+:[\w.-]+")
-"""A reference that names its registry and its version."""
+COMPOSE = "docker-compose.triton.yml"
+_IMAGE = re.compile(
+    r"^ +image: (?P<image>\S+/[^\s$]+)\$\{(?P<tag>\w+).*\n( +profiles: \[(?P<profiles>.*)\])?", re.MULTILINE
+)
+"""How the compose file names an image, whose version is in .env, and the profiles that want it."""
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_]\w*)=(?P<value>.*)")
 _RIVA_NAMES = re.compile(r"service_enabled_\w+|gpus_to_use|riva_model_loc|riva_speech_api_port|ssl_\w+")
 """What is read of Riva's config.sh. RIVA_API_KEY is not."""
@@ -66,11 +69,15 @@ async def _ask_dcgm(url: str) -> None:
 
 
 def wanted_images(env_file: Path) -> tuple[str, ...]:
-    """The images that .env.example names, with what .env says instead."""
-    values: dict[str, str] = {}
-    for path in (env_file.with_name(".env.example"), env_file):
-        values |= _assignments(path)
-    return tuple(dict.fromkeys(value for value in values.values() if IMAGE.fullmatch(value)))
+    """NVIDIA's images as the compose file beside `env_file` names them, of the profiles that are on."""
+    values = _assignments(env_file.with_name(".env.example")) | _assignments(env_file)
+    on = set(values.get("COMPOSE_PROFILES", "").split(","))
+    found = [
+        f"{match['image']}{values[match['tag']]}"
+        for match in _IMAGE.finditer(_text(env_file.with_name(COMPOSE)))
+        if match["tag"] in values and (not match["profiles"] or on & set(match["profiles"].split(", ")))
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _assignments(path: Path) -> dict[str, str]:

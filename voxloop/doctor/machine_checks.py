@@ -240,7 +240,7 @@ def container_toolkit(machine: Machine, _: Settings) -> Finding:
 
 def gpu_container(machine: Machine, _: Settings) -> Finding:
     if machine.gpu_container_image is None:
-        return info("not tried: none of the images is here yet", "`deploy/ngc/download.sh` gets them.")
+        return info("not tried: none of the images is here yet", "`sh deploy/ngc/download.sh` gets them.")
     if machine.gpu_container_fault:
         return critical(
             machine.gpu_container_fault,

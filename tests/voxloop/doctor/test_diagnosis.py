@@ -97,12 +97,20 @@ def test_a_running_stack_is_well(stack: RunningStack) -> None:
     assert "Paris" in checks["turn"]["why"]
 
 
-def test_images_are_those_with_a_registry_and_a_version(tmp_path: Path) -> None:
-    (tmp_path / ".env.example").write_text(
-        "TRITON_IMAGE=registry.example/triton:26.09\nA=registry.example/a2f:2.0 # pinned\nPORT=8001\n"
+def test_images_are_those_of_the_compose_file_in_the_versions_of_env(tmp_path: Path) -> None:
+    (tmp_path / "docker-compose.triton.yml").write_text(
+        "  triton:\n    image: registry.example/triton:${TRITON_TAG:?none}\n    profiles: [vllm]\n"
+        "  other:\n    image: registry.example/triton:${OTHER_TAG:?none}\n    profiles: [trtllm]\n"
+        "  riva:\n    image: registry.example/riva:${RIVA_TAG:?none}\n    command: [start]\n"
     )
-    (tmp_path / ".env").write_text('export TRITON_IMAGE="registry.example/triton:26.10"\n')
-    assert wanted_images(tmp_path / ".env") == ("registry.example/triton:26.10", "registry.example/a2f:2.0")
+    (tmp_path / ".env.example").write_text(
+        "TRITON_TAG=26.09\nOTHER_TAG=1\nRIVA_TAG=2.19.0\nCOMPOSE_PROFILES=vllm,monitoring\n"
+    )
+    (tmp_path / ".env").write_text('export TRITON_TAG="26.10"\n')
+    assert wanted_images(tmp_path / ".env") == (
+        "registry.example/triton:26.10",
+        "registry.example/riva:2.19.0",
+    )
 
 
 def test_of_rivas_configuration_no_key_is_read(tmp_path: Path) -> None:
