@@ -16,7 +16,10 @@ from rich.console import Console
 from services.sophia.settings import SophiaSettings
 from shared.errors import StartupError, VoxloopError
 from shared.settings import load
-from voxloop import bench, model, talk, trace, up
+from voxloop import bench, model, smoke, talk, trace, up
+from voxloop.doctor.diagnosis import PHASES, diagnose
+from voxloop.doctor.report import show
+from voxloop.doctor.settings import DoctorSettings
 from voxloop.output_file import check_writable
 from voxloop.stack import ROOT
 
@@ -120,6 +123,44 @@ def bench_command(which: Benchmark, as_json: AsJson = False, plot: Plot = None) 
             report.show(console)
 
 
+@app.command("doctor")
+def doctor_command(
+    phase: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=3, help="1 machine, 2 engines, 3 services; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong here, why, and what to do; change nothing. Status 0 good, 1 not, 2 could not look."""
+    try:
+        diagnosis = asyncio.run(diagnose(phase or PHASES, load(DoctorSettings)))
+    except VoxloopError as error:
+        _fail(error, status=2)
+    if as_json:
+        typer.echo(orjson.dumps(diagnosis.as_json()).decode())
+    else:
+        show(diagnosis, console)
+    raise typer.Exit(diagnosis.status)
+
+
+@app.command("smoke")
+def smoke_command(
+    out: Annotated[Path, typer.Option(help="The folder for smoke.md and smoke.json.")] = Path(),
+    grafana: Annotated[str, typer.Option(help="Grafana's address.")] = "http://127.0.0.1:3000",
+    prometheus: Annotated[str, typer.Option(help="Prometheus's address.")] = "http://127.0.0.1:9090",
+    as_json: AsJson = False,
+) -> None:
+    """Tick off the validation list, each box by a real request, and write it down."""
+    checklist = asyncio.run(smoke.run(load(DoctorSettings), grafana, prometheus))
+    written = checklist.save(out)
+    if as_json:
+        typer.echo(orjson.dumps(checklist.as_json()).decode())
+    else:
+        checklist.show(console)
+        console.print(f"wrote {written[0]} and {written[1]}", highlight=False)
+    raise typer.Exit(checklist.status)
+
+
 def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to end
@@ -141,6 +182,6 @@ def _first(group: BaseExceptionGroup[VoxloopError]) -> BaseException:
     return error
 
 
-def _fail(error: BaseException) -> NoReturn:
+def _fail(error: BaseException, status: int = 1) -> NoReturn:
     Console(stderr=True, soft_wrap=True).print(f"voxloop: {error}", highlight=False, markup=False)
-    raise SystemExit(1) from None
+    raise SystemExit(status) from None

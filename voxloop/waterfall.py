@@ -92,7 +92,11 @@ def _wait(turn: TurnMarks) -> Picture:
     for name in [*told, *(name for name in STAGES if name not in told)]:
         length = told.get(name)
         spans = [] if length is None else [(at, at := at + length)]
-        rows.append(Row(name, (STAGES | CALLS).get(name, name), spans, MISSING if length is None else duration(length)))
+        rows.append(
+            Row(
+                name, (STAGES | CALLS).get(name, name), spans, MISSING if length is None else duration(length)
+            )
+        )
     started = told.get("speech_end_to_final") or 0.0
     if turn.first_audio is not None:
         arrived = max(at, started + turn.first_audio)
