@@ -73,6 +73,7 @@ COPY --from=source /app/probe.py ./
 COPY --from=source /app/shared shared
 COPY --from=source /app/embedded embedded
 COPY models/nova models/nova
-ENV VOXLOOP_TRITON_ENV=/opt/triton VOXLOOP_TRITON_CACHE=/tmp/triton
+ENV VOXLOOP_TRITON_ENV=/opt/triton VOXLOOP_TRITON_CACHE=/tmp/triton VOXLOOP_TRITON_REPOSITORY=/tmp/models
 USER 10001:10001
-CMD ["python", "-m", "embedded.triton"]
+# The engine opens a GGUF file for writing, though it only reads it, so the model lies where that may be done.
+CMD ["sh", "-c", "cp -r models /tmp/ && exec python -m embedded.triton"]

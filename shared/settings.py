@@ -1,7 +1,7 @@
 """What the settings of every service have in common: environment variables, one prefix each.
 
-A secret may also lie in a file: where VOXLOOP_SECRETS names a folder, as containers mount their secrets, a file
-there whose name is a variable's (NOVA_API_KEYS) holds its value. The variable itself wins.
+A secret may also lie in a file: where VOXLOOP_SECRETS names a folder, as containers mount their secrets, a
+file there whose name is a variable's (NOVA_API_KEYS) holds its value. The variable itself wins.
 """
 
 from __future__ import annotations

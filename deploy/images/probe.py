@@ -1,11 +1,11 @@
 """What a container's health check runs: a question to its own process that only real work answers.
 
     probe.py http URL                    a page of ours, as /readyz, which asks the dependencies in turn
-    probe.py triton HTTP_URL MODEL       one token of an inference; readiness alone stays true without the model
+    probe.py triton HTTP_URL MODEL       one token; readiness alone stays true without the model
     probe.py riva HOST:PORT CA_FILE      one word spoken, over TLS
     probe.py grpc HOST:PORT              grpc.health.v1
 
-Exit status 0 where it works; else 1, with one line that says why. Imports stay few: this runs every few seconds.
+Exit status 0 where it works; else 1, with one line that says why. It runs often, so it imports little.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""deploy/monitoring: rules by promtool, dashboards against Grafana's schema and against what is really exported,
-and the whole way of an alert, from a capture of dcgm-exporter to a webhook and back."""
+"""deploy/monitoring: rules by promtool, dashboards against Grafana's schema and what is really exported, and
+the whole way of an alert, from a capture of dcgm-exporter to a webhook and back."""
 
 from __future__ import annotations
 
@@ -48,7 +48,12 @@ def promtool(*arguments: object, cwd: Path = ROOT) -> None:
 
 
 def rules() -> list[dict[str, Any]]:
-    return [rule for path in RULES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+    return [
+        rule
+        for path in RULES
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
 
 
 ALERTS = [rule for rule in rules() if "alert" in rule]
@@ -94,7 +99,11 @@ def test_each_alert_says_what_to_do_and_where_its_runbook_is(rule: dict[str, Any
     assert notes["summary"]
     assert notes["action"]
     page, _, anchor = notes["runbook_url"].partition("#")
-    headings = {line.lstrip("# ").strip("`") for line in (ROOT / page).read_text().splitlines() if line.startswith("#")}
+    headings = {
+        line.lstrip("# ").strip("`")
+        for line in (ROOT / page).read_text().splitlines()
+        if line.startswith("#")
+    }
     assert anchor in headings
 
 
@@ -229,7 +238,11 @@ def eventually(ask: Callable[[], Any], deadline_s: float = 60.0) -> Any:
 
 def quickened(source: Path, target: Path, **replaced: str) -> None:
     """A configuration as it is, with seconds for minutes and addresses of this test."""
-    text = re.sub(r"\b(for|scrape_interval|evaluation_interval|group_wait|group_interval): \d+[ms]", r"\1: 1s", source.read_text())
+    text = re.sub(
+        r"\b(for|scrape_interval|evaluation_interval|group_wait|group_interval): \d+[ms]",
+        r"\1: 1s",
+        source.read_text(),
+    )
     for old, new in replaced.items():
         text = text.replace(old.replace("__", ":"), new)
     target.write_text(text)
