@@ -269,7 +269,8 @@ class Containers:
         details: dict[str, Any] = json.loads(run("docker", "inspect", container))[0]
         return details
 
-    def until_healthy(self, deadline_s: float = 180) -> None:
+    def until_healthy(self, deadline_s: float = 420) -> None:
+        """Longer than the embedded engine may take to give up a start (300 s) and be started again."""
         deadline = time.monotonic() + deadline_s
         while waiting := [
             name for name in OURS if self.inspect(name)["State"]["Health"]["Status"] != "healthy"
