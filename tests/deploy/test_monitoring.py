@@ -79,7 +79,7 @@ def test_each_alert_fires_and_rests_as_specified(specification: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])
-def test_each_alert_is_specified_both_ways(alert: str) -> None:
+def test_each_alert_fires_in_a_specification(alert: str) -> None:
     expectations = [
         expected["exp_alerts"]
         for path in SPECIFICATIONS
@@ -88,8 +88,6 @@ def test_each_alert_is_specified_both_ways(alert: str) -> None:
         if expected["alertname"] == alert
     ]
     assert any(expectations), f"{alert} never fires in a specification"
-    fed = {len(expected) for expected in expectations}
-    assert fed, alert
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
