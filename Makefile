@@ -30,6 +30,10 @@ bench: setup          ## every benchmark of this tree
 lock: setup           ## resolve the requirements anew, with hashes and without an index address
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra bench --extra dev --excludes requirements/main.excludes \
 	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/main.txt
+	$(BIN)/uv pip compile pyproject.toml -c requirements/main.txt --excludes requirements/images.excludes \
+	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/service.txt
+	$(BIN)/uv pip compile pyproject.toml --extra embedded -c requirements/main.txt --excludes requirements/images.excludes \
+	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/engine.txt
 	$(BIN)/uv pip compile requirements/triton.in --excludes requirements/triton.excludes \
 	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/triton.txt
 	$(BIN)/uv pip compile requirements/train.in --excludes requirements/train.excludes \

@@ -38,6 +38,7 @@ environment() { # its folder, what it must be able to import, and venv's options
     test="import $2, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')"
     if [ -x "$1/bin/python" ] && "$1/bin/python" -c "$test" 2>/dev/null; then return; fi
     rm -rf "$1"
+    # shellcheck disable=SC2086 # no word at all is meant where there is no option
     if ! "$chosen" -m venv $3 "$1"; then
         rm -rf "$1"
         echo "setup: $chosen cannot make $1; on Debian and Ubuntu it needs the package python$version-venv." >&2

@@ -11,6 +11,7 @@ import grpc.aio
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import Gauge
 
 from shared.channels import Endpoint, explain
 from shared.errors import PeerUnavailable, VoxloopError
@@ -21,6 +22,10 @@ Probe = Callable[[], Awaitable[object]]
 PROBE_DEADLINE_S = 3.0
 FRESH_S = 1.0
 """Results are shared for this long, so that a storm of /readyz is no storm of inferences."""
+
+DEPENDENCY_UP = Gauge(
+    "voxloop_dependency_up", "Whether the last /readyz could work with a dependency: 1 or 0", ["dependency"]
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Health:
             if time.monotonic() - self._checked_at > FRESH_S:
                 results = await asyncio.gather(*(_run(probe) for probe in self._probes.values()))
                 self._results = dict(zip(self._probes, results, strict=True))
+                for name, result in self._results.items():
+                    DEPENDENCY_UP.labels(name).set(result.ok)
                 self._checked_at = time.monotonic()
             return self._results
 

@@ -1,9 +1,14 @@
-"""What the settings of every service have in common. Environment variables only, one prefix each."""
+"""What the settings of every service have in common: environment variables, one prefix each.
+
+A secret may also lie in a file: where VOXLOOP_SECRETS names a folder, as containers mount their secrets, a
+file there whose name is a variable's (NOVA_API_KEYS) holds its value. The variable itself wins.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
@@ -103,8 +108,9 @@ class ServiceSettings(BaseSettings):
 
 def load(settings: type[S]) -> S:
     """Read the environment; a bad value becomes a SettingsError that names the variable."""
+    secrets = os.environ.get("VOXLOOP_SECRETS")
     try:
-        return settings()
+        return settings(_secrets_dir=secrets if secrets and Path(secrets).is_dir() else None)
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
         problems = []

@@ -7,6 +7,7 @@ import datetime
 import fcntl
 import ipaddress
 import ssl
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,3 +175,14 @@ def _certificate_fault(error: ssl.SSLCertVerificationError, host: str, ca: Path 
     if error.verify_code in _WRONG_HOST:
         return f"its certificate is for another host than {host}"
     return f"its certificate is not accepted ({error.verify_message})"
+
+
+def main() -> None:
+    """`python -m shared.tls FOLDER HOST…`: make or renew the certificates of a container's engines."""
+    folder, *hosts = sys.argv[1:]
+    files = ensure_certificates(Path(folder), (*hosts, "localhost", "127.0.0.1", "::1"))
+    sys.stdout.write(f"{files.cert} is for {', '.join(hosts)}, localhost; clients trust {files.ca}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,11 @@ from shared.metrics import LATENCY_BUCKETS
 TURN_STAGE = Histogram(
     "voxloop_turn_stage_seconds", "Where the time of a turn goes.", ["stage"], buckets=LATENCY_BUCKETS
 )
+TURN_LATENCY = Histogram(
+    "voxloop_turn_latency_seconds",
+    "From the end of a question to the first sound of its reply.",
+    buckets=LATENCY_BUCKETS,
+)
 SESSIONS = Gauge("voxloop_sophia_sessions", "Open voice sessions.")
 TURNS = Counter("voxloop_sophia_turns_total", "Turns by how they ended.", ["end"])
 PAUSES = Counter(

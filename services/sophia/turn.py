@@ -28,7 +28,7 @@ from services.sophia.events import (
 )
 from services.sophia.face import Face, FaceStream
 from services.sophia.history import Call, Message
-from services.sophia.metrics import FAULTS, FRAMES_DROPPED, TURN_STAGE
+from services.sophia.metrics import FAULTS, FRAMES_DROPPED, TURN_LATENCY, TURN_STAGE
 from services.sophia.playback import MediaClock, Transcript
 from services.sophia.riva import Riva
 from services.sophia.sentences import Clauses
@@ -81,12 +81,14 @@ class Stopwatch:
         self.stages: dict[str, float] = {}
         self._last = time.monotonic()
 
-    def mark(self, stage: str) -> None:
-        """The stage ends now. Only its first end counts."""
-        if stage not in self.stages:
-            now = time.monotonic()
-            self.set(stage, (now - self._last) * 1e3)
-            self._last = now
+    def mark(self, stage: str) -> bool:
+        """The stage ends now. Only its first end counts, which is the one that is answered with True."""
+        if stage in self.stages:
+            return False
+        now = time.monotonic()
+        self.set(stage, (now - self._last) * 1e3)
+        self._last = now
+        return True
 
     def restart(self, speech_end_to_final_ms: float) -> None:
         """The final has come. What an early start has had by then took none of the time that counts."""
@@ -261,7 +263,8 @@ class Reply:
                 await self.clock.until_lead_below(self._settings.lead_ms)
                 self._emit(ReplyAudio(self.turn, piece))
                 self.clock.sent(self._ms(piece))
-                self._stopwatch.mark("first_audio_sent")
+                if self._stopwatch.mark("first_audio_sent"):
+                    TURN_LATENCY.observe(sum(self._stopwatch.stages.values()) / 1e3)
 
     async def _animate(self) -> None:
         await self._released.wait()  # whoever watches the face sees what is heard, and nothing else

@@ -235,3 +235,12 @@ async def test_the_probe_of_a_protected_peer_brings_its_key() -> None:
     with pytest.raises(PeerRefused, match="no key"):
         await probed(Endpoint("riva", target))
     await server.stop(None)
+
+
+async def test_prometheus_is_told_of_each_dependency() -> None:
+    await readiness(probes={"riva": fails, "nova": works})
+    told = {
+        sample.labels["dependency"]: sample.value
+        for sample in next(iter(health.DEPENDENCY_UP.collect())).samples
+    }
+    assert (told["riva"], told["nova"]) == (0, 1)

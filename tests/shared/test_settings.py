@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -172,3 +174,15 @@ def test_a_secret_that_could_be_found_by_trying_is_refused_and_not_shown(monkeyp
     told = refusal(monkeypatch, JWT_SECRET="hunter2")
     assert "TEST_JWT_SECRET: must have at least 32 bytes" in told
     assert "hunter2" not in told
+
+
+def test_a_secret_may_lie_in_a_file_and_the_variable_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "TEST_API_KEYS").write_text("from-a-file\n")
+    monkeypatch.setenv("VOXLOOP_SECRETS", str(tmp_path))
+    assert [key.get_secret_value() for key in load(Settings).api_keys] == ["from-a-file"]
+    monkeypatch.setenv("TEST_API_KEYS", "from-the-variable")
+    assert [key.get_secret_value() for key in load(Settings).api_keys] == ["from-the-variable"]
+    monkeypatch.setenv("VOXLOOP_SECRETS", str(tmp_path / "nowhere"))
+    assert load(Settings).api_keys

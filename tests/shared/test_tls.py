@@ -326,3 +326,12 @@ async def test_a_client_certificate_that_does_not_fit_its_key_is_named(
     shutil.copy(pki.client("stranger")["client_key"], tmp_path / "a.key")
     told = await why("127.0.0.1", 1, pki.ca, client_cert=tmp_path / "a.pem", client_key=tmp_path / "a.key")
     assert told.startswith(f"the client certificate {tmp_path / 'a.pem'} and its key cannot be used")
+
+
+def test_a_container_makes_them_for_the_names_of_its_engines(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "shared.tls", str(tmp_path), "riva", "audio2face"]
+    subprocess.run(command, check=True, capture_output=True)
+    hosts = ("riva", "audio2face", "localhost", "127.0.0.1")
+    made = (tmp_path / "server.pem").read_bytes()
+    ensure_certificates(tmp_path, hosts)
+    assert (tmp_path / "server.pem").read_bytes() == made, "they are good for all of these already"
