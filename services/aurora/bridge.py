@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from services.aurora import metrics
-from services.aurora.audio2face import PEER, Audio2Face, Emotions, FaceStream, Frame, Names
+from services.aurora.audio2face import PEER, Audio2Face, Emotions, Frame, Names
+from services.aurora.emotions import known
+from services.aurora.rotation import LongStream
 from services.aurora.settings import AuroraSettings
 from services.aurora.track import FPS, Track
 from services.aurora.viewers import TurnView
@@ -43,7 +45,8 @@ class Turn:
         self._whole = WholeSamples()
         self._silence = bytes(settings.trailing_silence_ms * RATE // 1000 * BYTES_PER_SAMPLE)
         self._emotions: Emotions | None = None
-        self._beginning = dict(start.emotions.values)
+        self._beginning = known(start.emotions.values)
+        self._rotate_s = settings.rotate_s
         self._track = Track(settings.ahead_s)
         self._clock = _Lateness()
         self._samples = 0
@@ -54,14 +57,15 @@ class Turn:
         """Returns when the last frame and Done are sent; whatever else ends it cancels the call to
         Audio2Face. Raises PeerError, InputError, TurnAbandoned, and what `read` and `write` raise."""
         try:
-            async with audio2face.stream(self._beginning) as stream, asyncio.TaskGroup() as tasks:
+            whole = LongStream(audio2face.stream, self._beginning, self._rotate_s)
+            async with whole as stream, asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(stream))
                 tasks.create_task(self._watch(stream, view))
                 tasks.create_task(self._show(view))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    async def _listen(self, stream: FaceStream) -> None:
+    async def _listen(self, stream: LongStream) -> None:
         while True:
             message = await self._read()
             if message is None:
@@ -70,7 +74,7 @@ class Turn:
                 case "audio":
                     await self._hear(stream, message.audio)
                 case "emotions":
-                    self._emotions = dict(message.emotions.values)
+                    self._emotions = known(message.emotions.values)
                 case "timing":
                     pass  # Audio2Face has no use for it; faces that do may come
                 case "end":
@@ -81,7 +85,7 @@ class Turn:
                         f"after Start comes audio, timing, emotions or End, not {part or 'nothing'}"
                     )
 
-    async def _hear(self, stream: FaceStream, audio: bytes) -> None:
+    async def _hear(self, stream: LongStream, audio: bytes) -> None:
         pcm = self._whole.feed(audio)
         size = int(PIECE_S * self._rate) * BYTES_PER_SAMPLE
         for start in range(0, len(pcm), size):
@@ -96,12 +100,12 @@ class Turn:
                 self._emotions = None
             self._track.heard(heard_s)
 
-    async def _end(self, stream: FaceStream) -> None:
+    async def _end(self, stream: LongStream) -> None:
         self._track.end()
         await stream.send(self._resampler.feed(b"", last=True) + self._silence)
         await stream.end()
 
-    async def _watch(self, stream: FaceStream, view: TurnView) -> None:
+    async def _watch(self, stream: LongStream, view: TurnView) -> None:
         async for part in stream.parts():
             if isinstance(part, Names):
                 self._track.named(part.blendshapes)

@@ -36,6 +36,9 @@ class AuroraSettings(ServiceSettings):
     trailing_silence_ms: Annotated[int, Field(ge=0, le=5000)] = 500
     """Silence after the speech, so that Audio2Face closes the mouth; its frames are not sent on."""
 
+    rotate_s: Annotated[float, Field(ge=1, le=260)] = 240.0
+    """Sound after which, in the next pause or 30 s later, a new stream follows; Audio2Face takes 300 s."""
+
     ahead_s: Annotated[float, Field(ge=2)] = 8.0
     """Sound of a turn whose frames the caller has not taken yet; beyond it the caller is read no further."""
     viewer_queue: Annotated[int, Field(ge=8)] = 64

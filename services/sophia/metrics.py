@@ -20,6 +20,7 @@ EARLY_STARTS = Counter(
     ["outcome"],
 )
 FAULTS = Counter("voxloop_sophia_faults_total", "Errors told to clients.", ["code"])
+UNKNOWN_EMOTIONS = Counter("voxloop_sophia_unknown_emotions_total", "Tags of replies that name none.")
 FRAMES_DROPPED = Counter("voxloop_sophia_frames_dropped_total", "Face frames not sent.", ["reason"])
 AUDIO_DROPPED = Counter(
     "voxloop_sophia_audio_dropped_seconds_total", "Microphone audio that Riva was too slow for."

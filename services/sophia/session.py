@@ -54,6 +54,8 @@ class SessionConfig:
     voice: str = ""
     system: str = ""
     animation: bool = False
+    emotion: str = ""
+    """In which the face begins each reply."""
     silent: bool = False
     """Replies are read and not heard."""
     answers: bool = True
@@ -338,7 +340,14 @@ class Session:
         return self._settings.context().fit(config.system or self._settings.system, history.messages)
 
     def _new_reply(self, config: SessionConfig, stopwatch: Stopwatch, *, held: bool = False) -> Reply:
-        voice = Voice(config.language, config.voice, config.output_rate, config.animation, config.silent)
+        voice = Voice(
+            config.language,
+            config.voice,
+            config.output_rate,
+            config.animation,
+            config.emotion,
+            config.silent,
+        )
         return Reply(
             self._turn + 1, self.id, self._engines, self._settings, voice, self._emit, stopwatch, held=held
         )

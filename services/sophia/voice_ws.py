@@ -69,6 +69,7 @@ class SessionStart(_Message):
     voice: Annotated[str, Field(max_length=100)] = ""
     system: str = ""
     animation: bool = False
+    emotion: Annotated[str, Field(max_length=20)] = ""
     resume: Annotated[str, Field(max_length=100)] = ""
 
 
@@ -259,6 +260,7 @@ class Sessions:
             start.voice,
             start.system,
             start.animation,
+            start.emotion,
         )
         return self.begin(config, outbox, tasks, history)
 
