@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from services.aurora import metrics
-from services.aurora.audio2face import PEER, Emotions, FaceStream, Frame, Names
+from services.aurora.audio2face import PEER, Audio2Face, Emotions, FaceStream, Frame, Names
 from shared.audio import BYTES_PER_SAMPLE, RATE, is_silent
 from shared.errors import PeerProtocol
 
@@ -97,3 +97,22 @@ class LongStream:
         await stream.open()
         self._streams.append((stream, self._begun / RATE))
         self._samples = 0
+
+
+class LongAudio2Face:
+    """Audio2Face-3D, for turns of any length."""
+
+    gives_frames = True
+
+    def __init__(self, audio2face: Audio2Face, rotate_s: float) -> None:
+        self._audio2face = audio2face
+        self._rotate_s = rotate_s
+
+    def animate(self, emotions: Emotions) -> LongStream:
+        return LongStream(self._audio2face.stream, emotions, self._rotate_s)
+
+    async def probe(self) -> None:
+        await self._audio2face.probe()
+
+    async def close(self) -> None:
+        await self._audio2face.close()
