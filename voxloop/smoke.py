@@ -145,7 +145,7 @@ async def _ask_nova(peers: Peers) -> str:
     try:
         question = [Message("user", SAID)]
         async with aclosing(answers.generate(question, max_tokens=40, temperature=0.0)) as pieces:
-            text = "".join([piece async for piece in pieces]).strip()
+            text = "".join([piece async for piece in pieces if isinstance(piece, str)]).strip()
     finally:
         await answers.close()
     if not text:

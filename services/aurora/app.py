@@ -9,8 +9,11 @@ from fastapi import FastAPI
 
 from services.aurora import viewers
 from services.aurora.audio2face import PEER, Audio2Face
+from services.aurora.classic import ClassicAudio2Face
+from services.aurora.rotation import LongAudio2Face
 from services.aurora.service import FaceService
 from services.aurora.settings import AuroraSettings
+from services.aurora.upstream import Upstream
 from shared.app import create_app as base_app
 from shared.app import grpc_server
 from shared.health import Health
@@ -22,11 +25,7 @@ SERVICE = aurora_pb2.DESCRIPTOR.services_by_name["Aurora"].full_name
 
 def create_app(settings: AuroraSettings) -> FastAPI:
     """Must be called on the running event loop's thread: gRPC channels belong to it."""
-    audio2face = Audio2Face(
-        settings.audio2face(),
-        write_timeout_s=settings.write_timeout_s,
-        frame_timeout_s=settings.frame_timeout_s,
-    )
+    audio2face = _upstream(settings)
     watchers = viewers.Viewers()
     service = FaceService(audio2face, watchers, settings)
 
@@ -45,3 +44,13 @@ def create_app(settings: AuroraSettings) -> FastAPI:
 
     check = Health({PEER: audio2face.probe})
     return base_app("aurora", settings, check, [viewers.router(watchers, settings)], lifespan)
+
+
+def _upstream(settings: AuroraSettings) -> Upstream:
+    endpoint = settings.audio2face()
+    if settings.a2f_contract == "classic":
+        return ClassicAudio2Face(endpoint, settings.scene(), settings.write_timeout_s)
+    audio2face = Audio2Face(
+        endpoint, write_timeout_s=settings.write_timeout_s, frame_timeout_s=settings.frame_timeout_s
+    )
+    return LongAudio2Face(audio2face, settings.rotate_s)

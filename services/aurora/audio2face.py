@@ -105,6 +105,16 @@ class FaceStream:
         self._names: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    async def open(self) -> None:
+        """Says what sound will come. Where no `async with` fits, `cancel` must follow in its place."""
         audio = audio_pb2.AudioHeader(
             audio_format=audio_pb2.AudioHeader.AUDIO_FORMAT_PCM,
             channel_count=1,
@@ -120,11 +130,8 @@ class FaceStream:
         except BaseException:
             self._call.cancel()
             raise
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def cancel(self) -> None:
         self._call.cancel()
 
     async def send(self, pcm: bytes, emotions: Emotions | None = None) -> None:

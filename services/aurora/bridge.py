@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from services.aurora import metrics
-from services.aurora.audio2face import PEER, Audio2Face, Emotions, FaceStream, Frame, Names
+from services.aurora.audio2face import PEER, Emotions, Frame, Names
+from services.aurora.emotions import known
 from services.aurora.settings import AuroraSettings
 from services.aurora.track import FPS, Track
+from services.aurora.upstream import Stream, Upstream
 from services.aurora.viewers import TurnView
 from shared.audio import BYTES_PER_SAMPLE, RATE, Resampler, WholeSamples
 from shared.errors import InputError, PeerProtocol
@@ -43,25 +45,27 @@ class Turn:
         self._whole = WholeSamples()
         self._silence = bytes(settings.trailing_silence_ms * RATE // 1000 * BYTES_PER_SAMPLE)
         self._emotions: Emotions | None = None
-        self._beginning = dict(start.emotions.values)
+        self._beginning = known(start.emotions.values)
+        self._gives_frames = True
         self._track = Track(settings.ahead_s)
         self._clock = _Lateness()
         self._samples = 0
         self._read = read
         self._write = write
 
-    async def run(self, audio2face: Audio2Face, view: TurnView) -> None:
+    async def run(self, upstream: Upstream, view: TurnView) -> None:
         """Returns when the last frame and Done are sent; whatever else ends it cancels the call to
         Audio2Face. Raises PeerError, InputError, TurnAbandoned, and what `read` and `write` raise."""
+        self._gives_frames = upstream.gives_frames
         try:
-            async with audio2face.stream(self._beginning) as stream, asyncio.TaskGroup() as tasks:
+            async with upstream.animate(self._beginning) as stream, asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(stream))
                 tasks.create_task(self._watch(stream, view))
                 tasks.create_task(self._show(view))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    async def _listen(self, stream: FaceStream) -> None:
+    async def _listen(self, stream: Stream) -> None:
         while True:
             message = await self._read()
             if message is None:
@@ -70,7 +74,7 @@ class Turn:
                 case "audio":
                     await self._hear(stream, message.audio)
                 case "emotions":
-                    self._emotions = dict(message.emotions.values)
+                    self._emotions = known(message.emotions.values)
                 case "timing":
                     pass  # Audio2Face has no use for it; faces that do may come
                 case "end":
@@ -81,11 +85,12 @@ class Turn:
                         f"after Start comes audio, timing, emotions or End, not {part or 'nothing'}"
                     )
 
-    async def _hear(self, stream: FaceStream, audio: bytes) -> None:
+    async def _hear(self, stream: Stream, audio: bytes) -> None:
         pcm = self._whole.feed(audio)
         size = int(PIECE_S * self._rate) * BYTES_PER_SAMPLE
         for start in range(0, len(pcm), size):
-            await self._track.room()
+            if self._gives_frames:
+                await self._track.room()
             piece = pcm[start : start + size]
             self._samples += len(piece) // BYTES_PER_SAMPLE
             heard_s = self._samples / self._rate
@@ -96,12 +101,12 @@ class Turn:
                 self._emotions = None
             self._track.heard(heard_s)
 
-    async def _end(self, stream: FaceStream) -> None:
+    async def _end(self, stream: Stream) -> None:
         self._track.end()
         await stream.send(self._resampler.feed(b"", last=True) + self._silence)
         await stream.end()
 
-    async def _watch(self, stream: FaceStream, view: TurnView) -> None:
+    async def _watch(self, stream: Stream, view: TurnView) -> None:
         async for part in stream.parts():
             if isinstance(part, Names):
                 self._track.named(part.blendshapes)
@@ -116,7 +121,7 @@ class Turn:
         while (frame := await self._track.take()) is not None:
             await self._send(frame, view)
             count += 1
-        if self._track.missing > 1:
+        if self._gives_frames and self._track.missing > 1:
             raise PeerProtocol(PEER, f"sent {self._track.missing} frames too few for the sound that it got")
         await self._write(Response(done=aurora_pb2.Done(frames=count)))
 

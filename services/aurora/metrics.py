@@ -20,5 +20,9 @@ LATENESS = Histogram(
     "From the sound of a frame's time coming in to that frame going out",
     buckets=LATENCY_BUCKETS,
 )
+UNKNOWN_EMOTIONS = Counter(
+    "voxloop_aurora_unknown_emotions_total", "Emotions that callers asked for and Audio2Face does not have"
+)
+ROTATIONS = Counter("voxloop_aurora_rotations_total", "Streams that followed one grown too long")
 VIEWERS = Gauge("voxloop_aurora_viewers", "Viewers connected to /aurora/frames")
 VIEWER_DROPS = Counter("voxloop_aurora_viewer_drops_total", "Messages dropped because a viewer was too slow")

@@ -12,9 +12,9 @@ import grpc
 import grpc.aio
 
 from services.aurora import metrics
-from services.aurora.audio2face import Audio2Face
 from services.aurora.bridge import Request, Response, Turn, TurnAbandoned
 from services.aurora.settings import AuroraSettings
+from services.aurora.upstream import Upstream
 from services.aurora.viewers import Viewers
 from shared import channels
 from shared.errors import InputError, PeerError, VoxloopError
@@ -27,8 +27,8 @@ Context = grpc.aio.ServicerContext[Request, Response]
 
 
 class FaceService(AuroraServicer):
-    def __init__(self, audio2face: Audio2Face, viewers: Viewers, settings: AuroraSettings) -> None:
-        self._audio2face = audio2face
+    def __init__(self, upstream: Upstream, viewers: Viewers, settings: AuroraSettings) -> None:
+        self._upstream = upstream
         self._viewers = viewers
         self._settings = settings
 
@@ -53,7 +53,7 @@ class FaceService(AuroraServicer):
             raise InputError("the first message must be Start")
         turn = Turn(first.start, self._settings, caller.read, caller.outgoing.write)
         with self._viewers.turn(first.start.session_id, first.start.turn) as view:
-            await turn.run(self._audio2face, view)
+            await turn.run(self._upstream, view)
 
 
 class _Caller:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from services.aurora.classic import Scene
 from shared.channels import Endpoint
 from shared.settings import Port, Seconds, ServiceSettings
 
@@ -27,6 +28,17 @@ class AuroraSettings(ServiceSettings):
     """Sent as `authorization: Bearer …`, with a2f_function_id, to a hosted Audio2Face."""
     a2f_function_id: str = ""
 
+    a2f_contract: Literal["audio2face-3d", "classic"] = "audio2face-3d"
+    """`classic`: Omniverse Audio2Face's streaming player (port 50051), whose frames go by Live Link."""
+    a2f_rest: str = ""
+    """Classic: http://127.0.0.1:8011, for emotions, Live Link and the stage. Empty: sound alone."""
+    a2f_player: str = "/World/audio2face/PlayerStreaming"
+    a2f_core: str = "/World/audio2face/CoreFullface"
+    a2f_livelink: str = "/World/audio2face/StreamLivelink"
+    """Live Link's node, which is switched on; empty leaves it as it is."""
+    a2f_usd: str = ""
+    """The stage that Audio2Face loads first, by its own path to it."""
+
     write_timeout_s: Seconds = 2.0
     """How long Audio2Face may refuse to take more sound."""
     frame_timeout_s: Seconds = 3.0
@@ -35,6 +47,9 @@ class AuroraSettings(ServiceSettings):
     """How long the caller of Animate may send nothing, or take no frame."""
     trailing_silence_ms: Annotated[int, Field(ge=0, le=5000)] = 500
     """Silence after the speech, so that Audio2Face closes the mouth; its frames are not sent on."""
+
+    rotate_s: Annotated[float, Field(ge=1, le=260)] = 240.0
+    """Sound after which, in the next pause or 30 s later, a new stream follows; Audio2Face takes 300 s."""
 
     ahead_s: Annotated[float, Field(ge=2)] = 8.0
     """Sound of a turn whose frames the caller has not taken yet; beyond it the caller is read no further."""
@@ -57,3 +72,6 @@ class AuroraSettings(ServiceSettings):
             self.a2f_client_key,
             tuple(metadata),
         )
+
+    def scene(self) -> Scene:
+        return Scene(self.a2f_rest, self.a2f_player, self.a2f_core, self.a2f_livelink, self.a2f_usd)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from math import isfinite
 
@@ -34,10 +34,11 @@ class Face:
     async def probe(self) -> None:
         await probe_grpc(self._endpoint, self._channel)
 
-    def animate(self, session_id: str, turn: int, rate: int) -> FaceStream:
-        return FaceStream(
-            self._stub, self._endpoint, wire.Start(sample_rate_hz=rate, session_id=session_id, turn=turn)
-        )
+    def animate(self, session_id: str, turn: int, rate: int, emotion: str = "") -> FaceStream:
+        """`emotion` holds from the beginning, at its full strength."""
+        emotions = wire.Emotions(values={emotion: 1.0} if emotion else {})
+        start = wire.Start(sample_rate_hz=rate, session_id=session_id, turn=turn, emotions=emotions)
+        return FaceStream(self._stub, self._endpoint, start)
 
 
 class FaceStream:
@@ -60,6 +61,10 @@ class FaceStream:
             for word in words
         ]
         self._put(wire.AnimateRequest(timing=wire.Timing(words=marks)))
+
+    def emotions(self, values: Mapping[str, float]) -> None:
+        """They hold for the audio that follows; none at all is a neutral face."""
+        self._put(wire.AnimateRequest(emotions=wire.Emotions(values=values)))
 
     def end(self) -> None:
         self._put(wire.AnimateRequest(end=wire.End()))

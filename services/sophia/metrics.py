@@ -28,6 +28,7 @@ TOOL_CALLS = Counter(
     "voxloop_sophia_tool_calls_total", "Functions that the model called, by what came of it.", ["outcome"]
 )
 FAULTS = Counter("voxloop_sophia_faults_total", "Errors told to clients.", ["code"])
+UNKNOWN_EMOTIONS = Counter("voxloop_sophia_unknown_emotions_total", "Tags of replies that name none.")
 FRAMES_DROPPED = Counter("voxloop_sophia_frames_dropped_total", "Face frames not sent.", ["reason"])
 AUDIO_DROPPED = Counter(
     "voxloop_sophia_audio_dropped_seconds_total", "Microphone audio that Riva was too slow for."

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from services.sophia.answers import Answers
+from services.sophia.emotion_tags import EmotionTags, Tag
 from services.sophia.events import (
     Animation,
     AnimationHeader,
@@ -28,7 +29,7 @@ from services.sophia.events import (
 )
 from services.sophia.face import Face, FaceStream
 from services.sophia.history import Call, Message
-from services.sophia.metrics import FAULTS, FRAMES_DROPPED, TURN_LATENCY, TURN_STAGE
+from services.sophia.metrics import FAULTS, FRAMES_DROPPED, TURN_LATENCY, TURN_STAGE, UNKNOWN_EMOTIONS
 from services.sophia.playback import MediaClock, Transcript
 from services.sophia.riva import Riva
 from services.sophia.sentences import Clauses
@@ -36,6 +37,7 @@ from services.sophia.settings import SophiaSettings
 from services.sophia.tool_use import ToolUse
 from services.sophia.tools import CallDelta, CallParts, Toolbox
 from shared.audio import BYTES_PER_SAMPLE, WholeSamples
+from shared.emotions import EMOTIONS
 from shared.errors import Overloaded, PeerError, PeerProtocol, first_of
 
 MAX_ANSWER_CHARS = 16_000
@@ -70,6 +72,7 @@ class Voice:
     name: str
     rate: int
     animation: bool
+    emotion: str = ""
     silent: bool = False
     """The reply is read and not heard."""
 
@@ -130,11 +133,13 @@ class Reply:
         if not held:
             self._released.set()
         self._stopwatch = stopwatch
+        self._told: set[str] = set()
+        self._room = MAX_ANSWER_CHARS  # for what the model may still say, its tags included
         self._transcript = Transcript()
-        self._clauses: asyncio.Queue[str | None] = asyncio.Queue(MAX_CLAUSES)
+        self._clauses: asyncio.Queue[str | Tag | None] = asyncio.Queue(MAX_CLAUSES)
         self._audio: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_AUDIO)
         self._face: FaceStream | None = (
-            engines.face.animate(session_id, turn, voice.rate) if voice.animation else None
+            engines.face.animate(session_id, turn, voice.rate, voice.emotion) if voice.animation else None
         )
 
     def release(self, speech_end_to_final_ms: float) -> None:
@@ -197,7 +202,7 @@ class Reply:
 
     async def _generate(self, messages: Sequence[Message]) -> list[Call]:
         """One answer: its words are handed on, and what it calls is returned."""
-        clauses, parts = Clauses(), CallParts()
+        clauses, tags, parts = Clauses(), EmotionTags(), CallParts()
         settings = self._settings
         pieces = self._engines.answers.generate(
             messages,
@@ -212,23 +217,48 @@ class Reply:
                     parts.feed(whole)
                     self._stopwatch.mark("llm_call")
                     continue
-                piece, gap = (gap + whole)[: MAX_ANSWER_CHARS - len(self.text)], ""
+                piece, gap = (gap + whole)[: self._room], ""
                 if not piece:
                     break
+                self._room -= len(piece)
                 self._stopwatch.mark("llm_first_token")
-                self.text += piece
-                self._emit(ReplyText(self.turn, piece))
-                for clause in clauses.feed(piece):
-                    await self._clauses.put(clause)
-                    self._stopwatch.mark("first_clause")
-        for clause in clauses.flush():
+                for part in tags.feed(piece):
+                    await self._read_out(part, clauses)
+        for part in tags.flush():
+            await self._read_out(part, clauses)
+        await self._hand_on(clauses.flush())
+        return parts.calls()
+
+    async def _read_out(self, part: str | Tag, clauses: Clauses) -> None:
+        if isinstance(part, str):
+            self.text += part
+            self._emit(ReplyText(self.turn, part))
+            await self._hand_on(clauses.feed(part))
+        elif part.known:
+            await self._hand_on(clauses.feed("\n"))  # the tag holds for what follows alone
+            await self._clauses.put(part)
+        else:
+            UNKNOWN_EMOTIONS.inc()
+            known = ", ".join(EMOTIONS)
+            self._tell_once("unknown_emotion", f"[{part.name}] is passed over: known are {known}")
+
+    def _tell_once(self, code: str, message: str) -> None:
+        """An answer may hold a thousand of them."""
+        if code not in self._told:
+            self._told.add(code)
+            self._emit(Error(code, message, retryable=False))
+
+    async def _hand_on(self, clauses: list[str]) -> None:
+        for clause in clauses:
             await self._clauses.put(clause)
             self._stopwatch.mark("first_clause")
-        return parts.calls()
 
     async def _speak(self) -> None:
         spoken_ms = 0.0
         while (text := await self._clauses.get()) is not None:
+            if isinstance(text, Tag):
+                self._to_face(partial(FaceStream.emotions, values=text.values))
+                continue
             if self._voice.silent:
                 continue
             clause = self._transcript.begin(text, spoken_ms)

@@ -70,6 +70,7 @@ class SessionStart(_Message):
     voice: Annotated[str, Field(max_length=100)] = ""
     system: str = ""
     animation: bool = False
+    emotion: Annotated[str, Field(max_length=20)] = ""
     resume: Annotated[str, Field(max_length=100)] = ""
     tools: Annotated[list[ToolFields], Field(max_length=MAX_TOOLS)] = []
 
@@ -81,6 +82,7 @@ class SessionStart(_Message):
             self.voice,
             self.system,
             self.animation,
+            self.emotion,
             offer=Offer(tuple(tool.tool() for tool in self.tools)),
         )
 

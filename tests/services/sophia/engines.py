@@ -205,6 +205,7 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()
         self.fail = False
+        self.requests: list[aurora_pb2.AnimateRequest] = []
         self.frame: aurora_pb2.Frame | None = None
         """Where set, what every frame is."""
 
@@ -214,6 +215,7 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
         rate, samples, frames, part = 16000, 0, 0, None
         try:
             async for request in requests:
+                self.requests.append(request)
                 part = request.WhichOneof("part")
                 if part == "start":
                     if self.fail:
