@@ -99,7 +99,7 @@ class Connection:
                 self._tasks.create_task(write(self._outbox, self._send))
                 self._tasks.create_task(self._oversee())
                 self._tell([{"type": "session.created", "session": self._describe()}])
-                await self._read()
+                self._tasks.create_task(self._read())  # as in voice_ws.py
         except* EndedError as group:
             ended = group.exceptions[0] if isinstance(group.exceptions[0], EndedError) else ended
         except* WebSocketDisconnect:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shared.silero import WINDOW_MS, VoiceDetector
 
-QUIET_AFTER_MS = 600.0
+QUIET_AFTER_MS = 300.0
 QUIET_PROBABILITY = 0.1
 
 

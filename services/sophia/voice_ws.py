@@ -167,7 +167,8 @@ class Connection:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(write(self._outbox, self._send))
                 tasks.create_task(self._oversee())
-                await self._read(tasks)
+                # In a task of its own: else each message wakes every middleware that we are called through.
+                tasks.create_task(self._read(tasks))
         except* EndedError as group:
             ended = group.exceptions[0] if isinstance(group.exceptions[0], EndedError) else ended
         except* WebSocketDisconnect:
@@ -199,10 +200,10 @@ class Connection:
                 raise WebSocketDisconnect(message.get("code", 1006))
             self._activity.note()
             try:
-                await self._pace.spend(MESSAGE_S)
                 if (data := message.get("bytes")) is not None:
                     await hear(self._open(tasks), data, self._rate, self._pace)
                 else:
+                    await self._pace.spend(MESSAGE_S)
                     await self._command(parse(message.get("text") or ""), tasks)
             except (InputError, PeerError) as error:
                 FAULTS.labels(error.code).inc()
