@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -146,12 +147,20 @@ def doctor_command(
 @app.command("smoke")
 def smoke_command(
     out: Annotated[Path, typer.Option(help="The folder for smoke.md and smoke.json.")] = Path(),
-    grafana: Annotated[str, typer.Option(help="Grafana's address.")] = "http://127.0.0.1:3000",
-    prometheus: Annotated[str, typer.Option(help="Prometheus's address.")] = "http://127.0.0.1:9090",
+    grafana: Annotated[
+        str, typer.Option(envvar="VOXLOOP_GRAFANA_URL", help="Grafana's address.")
+    ] = "http://127.0.0.1:3000",
+    prometheus: Annotated[
+        str, typer.Option(envvar="VOXLOOP_PROMETHEUS_URL", help="Prometheus's address.")
+    ] = "http://127.0.0.1:9090",
     as_json: AsJson = False,
 ) -> None:
-    """Tick off the validation list, each box by a real request, and write it down."""
-    checklist = asyncio.run(smoke.run(load(DoctorSettings), grafana, prometheus))
+    """Tick off the validation list, each box by a real request, and write it down.
+
+    VOXLOOP_GRAFANA_PASSWORD is the one of Grafana's user `admin`.
+    """
+    password = os.environ.get("VOXLOOP_GRAFANA_PASSWORD", "")
+    checklist = asyncio.run(smoke.run(load(DoctorSettings), grafana, prometheus, password))
     written = checklist.save(out)
     if as_json:
         typer.echo(orjson.dumps(checklist.as_json()).decode())
