@@ -26,7 +26,7 @@ SERVICE = aurora_pb2.DESCRIPTOR.services_by_name["Aurora"].full_name
 def create_app(settings: AuroraSettings) -> FastAPI:
     """Must be called on the running event loop's thread: gRPC channels belong to it."""
     audio2face = _upstream(settings)
-    watchers = viewers.Viewers()
+    watchers = viewers.Viewers(settings.viewer_buffer_ms)
     service = FaceService(audio2face, watchers, settings)
 
     @asynccontextmanager
@@ -40,6 +40,7 @@ def create_app(settings: AuroraSettings) -> FastAPI:
             ) as app.state.grpc_port:
                 yield
         finally:
+            watchers.close()
             await audio2face.close()
 
     check = Health({PEER: audio2face.probe})

@@ -59,19 +59,20 @@ class Turn:
         self._gives_frames = upstream.gives_frames
         try:
             async with upstream.animate(self._beginning) as stream, asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen(stream))
+                tasks.create_task(self._listen(stream, view))
                 tasks.create_task(self._watch(stream, view))
                 tasks.create_task(self._show(view))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    async def _listen(self, stream: Stream) -> None:
+    async def _listen(self, stream: Stream, view: TurnView) -> None:
         while True:
             message = await self._read()
             if message is None:
                 raise TurnAbandoned
             match message.WhichOneof("part"):
                 case "audio":
+                    view.heard()
                     await self._hear(stream, message.audio)
                 case "emotions":
                     self._emotions = known(message.emotions.values)
@@ -111,7 +112,7 @@ class Turn:
             if isinstance(part, Names):
                 self._track.named(part.blendshapes)
                 await self._write(Response(header=aurora_pb2.Header(names=part.blendshapes, fps=FPS)))
-                view.header(part.blendshapes, FPS)
+                view.header(part.blendshapes)
             else:
                 self._track.put(part)
         self._track.close()

@@ -1,8 +1,9 @@
 """One reply, from the user's words to the last sample that the listener hears.
 
 Four tasks hand on to each other: think (nova's text) → speak (Riva's audio) → play (paced to the
-listener), and animate (aurora's frames, held until their sound is sent). Cancelling `Reply.run`
-cancels all four, and with them the work in Triton, Riva and Audio2Face.
+listener), and animate (aurora's frames, held until their sound is sent); a fifth tells aurora where the
+sound is, for those who watch there. Cancelling `Reply.run` cancels all of them, and with them the work in
+Triton, Riva and Audio2Face.
 """
 
 from __future__ import annotations
@@ -124,6 +125,7 @@ class Reply:
         self.text = ""
         self.all_sent = False
         self.tools = tools
+        self._session_id = session_id
         self._engines = engines
         self._settings = settings
         self._voice = voice
@@ -172,20 +174,28 @@ class Reply:
         try:
             async with asyncio.TaskGroup() as tasks:
                 animation = tasks.create_task(self._animate())
+                following = tasks.create_task(self._follow())
                 tasks.create_task(self._think(prompt))
                 tasks.create_task(self._speak())
                 await self._play()
                 await asyncio.wait([animation], timeout=self._settings.face_grace_s)
                 animation.cancel()
+                self._finish()
+                await self.clock.until_played_out()
+                await asyncio.wait([following], timeout=self._settings.face_grace_s)
+                following.cancel()
         except* PeerError as group:
             raise first_of(group) from None
+
+    def _finish(self) -> None:
+        """All of it is sent."""
         self.all_sent = True
+        self.clock.finish()
         if calls := self.tools.of_client:
             self.tools.told = True
             self._emit(FunctionCalls(self.turn, calls))
         self._emit(ReplyDone(self.turn, self.text.strip()))
         self._emit(self.metrics())
-        await self.clock.until_played_out()
 
     async def _think(self, prompt: Prompt) -> None:
         """Answer by answer, until one calls nothing that is run here."""
@@ -307,6 +317,11 @@ class Reply:
                     await self._show(frame)
         except (PeerError, Overloaded) as error:
             self._without_face(error)
+
+    async def _follow(self) -> None:
+        if self._voice.animation:
+            await self._released.wait()
+            await self._engines.face.follow(self._session_id, self.turn, self.clock)
 
     async def _show(self, frame: AnimationHeader | Animation) -> None:
         if isinstance(frame, Animation):

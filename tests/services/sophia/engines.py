@@ -206,6 +206,9 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
         self.cancelled = asyncio.Event()
         self.fail = False
         self.requests: list[aurora_pb2.AnimateRequest] = []
+        self.positions: list[aurora_pb2.Position] = []
+        self.unfollowed = asyncio.Event()
+        """A Follow ended before its turn was heard to the end."""
         self.frame: aurora_pb2.Frame | None = None
         """Where set, what every frame is."""
 
@@ -234,6 +237,19 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
             # a write, or as requests that merely stop.
             if part != "end":
                 self.cancelled.set()
+
+    async def Follow(  # type: ignore[override]
+        self, positions: AsyncIterator[aurora_pb2.Position], _: Context
+    ) -> aurora_pb2.Followed:
+        ended = False
+        try:
+            async for position in positions:
+                self.positions.append(position)
+                ended = position.ended
+            return aurora_pb2.Followed()
+        finally:
+            if not ended:
+                self.unfollowed.set()
 
 
 @dataclass
