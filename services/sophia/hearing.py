@@ -92,6 +92,13 @@ class Backlog:
         """What was sent has its final."""
         self._kept, self._kept_s = self._unsent.copy(), self._unsent_s
 
+    def forget(self) -> None:
+        """All that was fed is dealt with."""
+        self._unsent.clear()
+        self._unsent_s = 0.0
+        self._filled.clear()
+        self.forget_sent()
+
     def rewind(self) -> float:
         """Begin again with all that a new stream has to hear, of which the unsent is the newest part.
 
@@ -120,6 +127,8 @@ class Hearing:
         self._backlog = Backlog()
         self._deaf = False
         self._cut = False
+        self._forgotten = False  # what the present stream has to say
+        self._reader: asyncio.Task[None] | None = None
         self._stream_began_ms = 0.0  # in the session's audio
         self._heard_any = False  # on the present stream
         self._told = False
@@ -135,6 +144,13 @@ class Hearing:
         """Ask for the final of what was said so far: with the next audio, this stream is ended in peace."""
         self._cut = True
 
+    def forget(self) -> None:
+        """What was fed so far is dealt with: whatever Riva still has to say of it is never heard."""
+        self._backlog.forget()
+        self._forgotten = True
+        if self._reader is not None:
+            self._reader.cancel()
+
     async def run(self) -> None:
         """Recognise until cancelled. A fault is told once, then tried again until Riva is back."""
         while True:
@@ -148,20 +164,22 @@ class Hearing:
                 if isinstance(error, PeerRefused) and not self._heard_any:
                     self._deaf = True  # asking again would be refused again
                     return
-            # Also after an end in peace: Riva may end each stream as soon as it is opened.
-            await asyncio.sleep(self._backoff_s)
-            self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
+            if not self._forgotten:
+                # Also after an end in peace: Riva may end each stream as soon as it is opened.
+                await asyncio.sleep(self._backoff_s)
+                self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
             self._stream_began_ms = self._backlog.rewind()
 
     async def _listen(self) -> None:
         """One recognition stream to its end. Raises PeerError."""
         call = self._riva.recognize()
         verdict = Verdict(call)
-        self._heard_any = self._cut = False
+        self._heard_any = self._cut = self._forgotten = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(call))
-                await self._read(call, verdict)
+                self._reader = tasks.create_task(self._read(call, verdict))
+                await asyncio.wait([self._reader])
                 writer.cancel()
         except* PeerError as group:
             raise first_of(group) from None

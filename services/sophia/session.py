@@ -31,7 +31,7 @@ from services.sophia.events import (
 )
 from services.sophia.hearing import Heard, Hearing
 from services.sophia.history import Call, History, Message, answer_call
-from services.sophia.metrics import EARLY_STARTS, FAULTS, PAUSES, TURNS
+from services.sophia.metrics import EARLY_STARTS, FAULTS, PAUSES, QUIET_FINALS, TURNS
 from services.sophia.outbox import Outbox
 from services.sophia.riva import Listening
 from services.sophia.settings import SophiaSettings
@@ -120,6 +120,9 @@ class Session:
         self._hold_until = math.inf  # of a paused reply, on the loop's clock
         self._awaiting_final = False
         self._utterance_s = 0.0  # of what is being said
+        self._interim: Heard | None = None  # the newest that has no final yet
+        self._interim_at = 0.0  # when it was first heard so, on the loop's clock
+        self._final_after_ms = math.inf  # of quiet in the microphone's audio
         self._calmed = asyncio.Event()
         self._asked: dict[str, asyncio.Future[str]] = {}  # the client, for the output of a call
         tasks.create_task(self._hearing.run())
@@ -141,6 +144,8 @@ class Session:
             self._on_speech_started() if began else self._on_speech_stopped()
         if self._paused and self._vad.voiced_ms >= self._settings.interrupt_after_ms:
             self._interrupt("long speech")
+        if self._vad.quiet_ms >= self._final_after_ms:
+            self._on_quiet_gap()
         in_speech = self._vad.speaking or self._awaiting_final
         self._utterance_s = self._utterance_s + duration_s(pcm) if in_speech else 0.0
         if self._utterance_s > self._settings.max_utterance_s:
@@ -265,7 +270,31 @@ class Session:
         self._calmed.set()
         self._resume("noise")
 
+    def _note_interim(self, heard: Heard) -> None:
+        gap_ms = self._settings.quiet_final_ms
+        if heard.is_final:
+            self._interim, self._final_after_ms = None, math.inf
+        elif heard.text and gap_ms:
+            if self._interim is None or self._interim.text != heard.text:
+                self._interim_at, self._final_after_ms = asyncio.get_running_loop().time(), gap_ms
+            self._interim = heard
+
+    def _on_quiet_gap(self) -> None:
+        """The speaker has long been quiet, and there was no final. Hosted models exist that never send one.
+
+        Audio may come faster than it was spoken: then Riva has yet to hear what was quiet here.
+        """
+        gap_ms, now = self._settings.quiet_final_ms, asyncio.get_running_loop().time()
+        since_ms = (now - self._interim_at) * 1e3
+        if since_ms < gap_ms:
+            self._final_after_ms = self._vad.quiet_ms + gap_ms - since_ms
+        elif self._interim is not None:
+            QUIET_FINALS.inc()
+            self._hearing.forget()
+            self._on_heard(replace(self._interim, is_final=True))
+
     def _on_heard(self, heard: Heard) -> None:
+        self._note_interim(heard)
         if not heard.text:
             return
         if heard.is_final:
