@@ -167,7 +167,8 @@ async def _serve(settings: S, create_app: Callable[[S], FastAPI]) -> bool:
         # end us before the cleaning up.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        # What is loaded now stays: a full collection that walks through it stops all streams for 50 to 100 ms.
+        # What is loaded now stays: a full collection that walks through it stops all streams for 50 to
+        # 100 ms.
         gc.collect()
         gc.freeze()
         await server.serve()

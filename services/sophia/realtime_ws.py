@@ -48,6 +48,7 @@ from services.sophia.realtime_items import Message, Utterance, new_id
 from services.sophia.session import Session, SessionConfig
 from services.sophia.voice_ws import Sessions
 from shared.audio import BYTES_PER_SAMPLE, duration_s
+from shared.auth import admitted_until
 from shared.errors import InputError, Overloaded, PeerError, VoxloopError
 from shared.openai_errors import error_body
 
@@ -113,7 +114,8 @@ class Connection:
             await close(self._socket, ended.code, ended.reason)
 
     async def _oversee(self) -> NoReturn:
-        error, code = await self._sessions.until_over(self._activity, self._until_calm)
+        until = admitted_until(self._socket.scope)
+        error, code = await self._sessions.until_over(self._activity, self._until_calm, until)
         await say_goodbye(self._outbox, error, code)
 
     async def _until_calm(self) -> None:
