@@ -69,7 +69,7 @@ class Credentials:
         return cls(settings.api_keys, Tokens(tuple(signers), settings.jwt_audience))
 
     def admit(self, authorizations: Iterable[str]) -> float:
-        """Until when one of these is good, in Unix time: a token until it expires, a key for ever; 0: none is.
+        """Until when one of these is good, in Unix time: a token until its end, a key for ever; 0: none is.
 
         NVIDIA's client sends `authorization` twice over TLS.
         """

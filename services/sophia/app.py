@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from services.sophia import openai_audio, page, realtime_ws
 from services.sophia.answers import Answers
+from services.sophia.end_of_turn import EndOfTurn
 from services.sophia.face import Face
 from services.sophia.riva import Riva
 from services.sophia.settings import SophiaSettings
@@ -37,6 +38,7 @@ def create_app(settings: SophiaSettings) -> FastAPI:
         ),
         Face(settings.aurora()),
         toolbox,
+        EndOfTurn.load(settings.end_of_turn, settings.end_of_turn_deadline_ms / 1e3),
     )
 
     @asynccontextmanager

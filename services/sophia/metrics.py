@@ -17,6 +17,11 @@ PAUSES = Counter(
 QUIET_FINALS = Counter(
     "voxloop_sophia_quiet_finals_total", "Utterances that ended by their quiet, because Riva sent no final."
 )
+END_OF_TURN = Counter(
+    "voxloop_sophia_end_of_turn_total",
+    "What SOPHIA_END_OF_TURN said of finals; a verdict that is late or failed is ignored.",
+    ["verdict"],
+)
 EARLY_STARTS = Counter(
     "voxloop_sophia_early_starts_total",
     "Answers begun before the final, by whether the final was what they answer.",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from services.sophia.backchannel import is_backchannel
+from services.sophia.end_of_turn import EndOfTurn
 from services.sophia.events import (
     Error,
     Event,
@@ -123,6 +124,9 @@ class Session:
         self._interim: Heard | None = None  # the newest that has no final yet
         self._interim_at = 0.0  # when it was first heard so, on the loop's clock
         self._final_after_ms = math.inf  # of quiet in the microphone's audio
+        self._held = ""  # a final that may not be all that the user has to say
+        self._verdict: asyncio.Task[None] | None = None  # on that
+        self._goes_on = False  # the user has words that wait for the rest of them
         self._calmed = asyncio.Event()
         self._asked: dict[str, asyncio.Future[str]] = {}  # the client, for the output of a call
         tasks.create_task(self._hearing.run())
@@ -174,6 +178,7 @@ class Session:
         if self._reply is not None and self._reply.all_sent:
             self.playback(self._reply.clock.sent_ms)
         self._interrupt("asked")
+        self._keep_held()
         if not self._unanswered and not self.history.messages:
             raise InputError("there is nothing to answer yet")
         self._start_reply("", Stopwatch(), config)
@@ -209,6 +214,7 @@ class Session:
         if not text.strip():
             raise InputError("a typed turn needs some text")
         self._interrupt("typed")
+        self._keep_held()
         self._start_reply(text.strip(), Stopwatch())
 
     def cancel(self) -> None:
@@ -220,7 +226,7 @@ class Session:
 
     async def until_calm(self) -> None:
         """Wait until nothing is being said, and no reply is under way."""
-        while self._reply is not None or self._awaiting_final:
+        while self._reply is not None or self._awaiting_final or self._held:
             self._calmed.clear()
             await self._calmed.wait()
 
@@ -234,6 +240,7 @@ class Session:
 
     def _on_speech_started(self) -> None:
         self._awaiting_final = True
+        self._keep_held()
         self._cancel_decision()
         self._emit(SpeechStarted())
         if self._reply is None or not self._config.interruptible:
@@ -269,6 +276,7 @@ class Session:
         self._drop_early()
         self._calmed.set()
         self._resume("noise")
+        self._answer_the_rest()
 
     def _note_interim(self, heard: Heard) -> None:
         gap_ms = self._settings.quiet_final_ms
@@ -296,6 +304,8 @@ class Session:
     def _on_heard(self, heard: Heard) -> None:
         self._note_interim(heard)
         if not heard.text:
+            if heard.is_final and not self._awaiting_final:
+                self._answer_the_rest()
             return
         if heard.is_final:
             self._awaiting_final = False
@@ -315,8 +325,9 @@ class Session:
         self._interrupt("words")
         if not self._config.answers:
             return
+        self._keep_held()
         if heard.is_final:
-            self._on_question(heard.text)
+            self._on_said(heard.text)
         elif self._may_be_all(heard):
             self._start_early(heard.text)
 
@@ -326,7 +337,37 @@ class Session:
         stable = heard.confidence >= settings.early_stability  # an interim's confidence is its stability
         return settings.early_start and stable and self._vad.quiet_ms > 0
 
-    def _on_question(self, text: str) -> None:
+    def _on_said(self, text: str) -> None:
+        stopwatch = Stopwatch()
+        stopwatch.set("speech_end_to_final", self._vad.quiet_ms)
+        end_of_turn = self._engines.end_of_turn
+        if end_of_turn is None or not end_of_turn.asks(text):
+            self._on_question(text, stopwatch)
+            return
+        self._held = text
+        self._verdict = self._tasks.create_task(self._judge(end_of_turn, text, stopwatch))
+
+    async def _judge(self, end_of_turn: EndOfTurn, text: str, stopwatch: Stopwatch) -> None:
+        said = " ".join([message.content for message in self._unanswered if message.role == "user"] + [text])
+        if not await end_of_turn.is_over(said, self.history.messages):
+            await asyncio.sleep(self._settings.end_of_turn_wait_ms / 1e3)
+        self._held, self._verdict = "", None
+        stopwatch.mark("end_of_turn")
+        self._on_question(text, stopwatch)
+
+    def _keep_held(self) -> None:
+        """More comes: what was said so far waits for it."""
+        if self._verdict is not None:
+            self._verdict.cancel()
+            self.add("user", self._held)
+            self._held, self._verdict, self._goes_on = "", None, True
+
+    def _answer_the_rest(self) -> None:
+        """What sounded like more was none."""
+        if self._goes_on and self._interim is None:
+            self._start_reply("", Stopwatch())
+
+    def _on_question(self, text: str, stopwatch: Stopwatch) -> None:
         early = self._early
         if early is not None and _words(early.text) == _words(text):
             self._early = None
@@ -334,10 +375,8 @@ class Session:
             self._take_in(self.history, text)
             self._unanswered.clear()
             self._begin(early.reply, early.task)
-            early.reply.release(self._vad.quiet_ms)
+            early.reply.release(stopwatch)
         else:
-            stopwatch = Stopwatch()
-            stopwatch.set("speech_end_to_final", self._vad.quiet_ms)
             self._start_reply(text, stopwatch)
 
     def _on_fault(self, error: VoxloopError) -> None:
@@ -415,7 +454,7 @@ class Session:
             self._asked.pop(call.id, None)
 
     def _begin(self, reply: Reply, task: asyncio.Task[None]) -> None:
-        self._turn = reply.turn
+        self._turn, self._goes_on = reply.turn, False
         self._reply, self._reply_task = reply, task
         self._emit(ReplyStarted(reply.turn))  # now, so that a pause or an end cannot come before it
 

@@ -45,6 +45,12 @@ class SophiaSettings(ServiceSettings):
     asr_stop_history_ms: Milliseconds = 0
     quiet_final_ms: Milliseconds = 2000
     """After this much quiet with nothing new from Riva, its interim counts as the final; 0: never."""
+    end_of_turn: str = ""
+    """module:callable, an async function that says whether a final ends a turn: see docs/voice.md."""
+    end_of_turn_deadline_ms: Annotated[int, Field(gt=0)] = 100
+    """What it has not said by then is not waited for."""
+    end_of_turn_wait_ms: Milliseconds = 1500
+    """Where it says to wait and nothing more is said, the answer comes after this long."""
     early_start: bool = False
     """Begin to answer a stable interim when its speaker pauses. What the final does not confirm is thrown
     away unheard; voxloop_sophia_early_starts_total tells how often, which is what it costs."""

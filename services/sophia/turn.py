@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from services.sophia.answers import Answers
+from services.sophia.end_of_turn import EndOfTurn
 from services.sophia.events import (
     Animation,
     AnimationHeader,
@@ -56,6 +57,8 @@ class Engines:
     answers: Answers
     face: Face
     toolbox: Toolbox
+    end_of_turn: EndOfTurn | None = None
+    """Where the deployment has a say in whether a final ends a turn."""
 
 
 Prompt = Callable[[Sequence[Message]], Sequence[Message]]
@@ -88,10 +91,9 @@ class Stopwatch:
             self.set(stage, (now - self._last) * 1e3)
             self._last = now
 
-    def restart(self, speech_end_to_final_ms: float) -> None:
-        """The final has come. What an early start has had by then took none of the time that counts."""
-        had = dict.fromkeys(self.stages, 0.0)
-        self.stages = {"speech_end_to_final": round(speech_end_to_final_ms, 2)} | had
+    def restart(self, before: Stopwatch) -> None:
+        """Go on from there. What an early start has had by then took none of the time that counts."""
+        self.stages = before.stages | dict.fromkeys(self.stages, 0.0)
         self._last = time.monotonic()
 
     def set(self, stage: str, duration_ms: float) -> None:
@@ -135,9 +137,9 @@ class Reply:
             engines.face.animate(session_id, turn, voice.rate) if voice.animation else None
         )
 
-    def release(self, speech_end_to_final_ms: float) -> None:
-        """It was the right question. Its stages count from now on."""
-        self._stopwatch.restart(speech_end_to_final_ms)
+    def release(self, stopwatch: Stopwatch) -> None:
+        """It was the right question. Its stages count from now on, behind those of `stopwatch`."""
+        self._stopwatch.restart(stopwatch)
         self._released.set()
         for event in self._withheld:
             self._send(event)
