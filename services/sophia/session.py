@@ -59,6 +59,8 @@ class SessionConfig:
     voice: str = ""
     system: str = ""
     animation: bool = False
+    speed: float = 1.0
+    """Of the voice; 1 is its own."""
     silent: bool = False
     """Replies are read and not heard."""
     answers: bool = True
@@ -432,7 +434,14 @@ class Session:
         return replace(config.offer, tools=(*self._engines.toolbox.tools.values(), *config.offer.tools))
 
     def _new_reply(self, config: SessionConfig, stopwatch: Stopwatch, *, held: bool = False) -> Reply:
-        voice = Voice(config.language, config.voice, config.output_rate, config.animation, config.silent)
+        voice = Voice(
+            config.language,
+            config.voice,
+            config.output_rate,
+            config.animation,
+            config.silent,
+            config.speed,
+        )
         turn = self._turn + 1
         runners: dict[str, Run] = dict.fromkeys(
             self._engines.toolbox.tools, partial(self._engines.toolbox.run, session_id=self.id)

@@ -66,6 +66,8 @@ class SophiaSettings(ServiceSettings):
     resume_after_ms: Milliseconds = 500
     """A paused reply goes on when this long after the speech no word has come."""
 
+    pronunciations: Path | None = None
+    """A file of words and how they are spoken, `word  phonemes` in each line: see docs/voice.md."""
     lead_ms: Milliseconds = 300
     """Audio is sent at most this far ahead of the listener."""
     late_frame_ms: Milliseconds = 100

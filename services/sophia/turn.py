@@ -75,6 +75,7 @@ class Voice:
     animation: bool
     silent: bool = False
     """The reply is read and not heard."""
+    speed: float = 1.0
 
 
 class Stopwatch:
@@ -231,7 +232,7 @@ class Reply:
                 continue
             clause = self._transcript.begin(text, spoken_ms)
             speech = self._engines.riva.synthesize(
-                text, self._voice.language, self._voice.name, self._voice.rate
+                text, self._voice.language, self._voice.name, self._voice.rate, self._voice.speed
             )
             whole = WholeSamples()
             async with aclosing(speech):

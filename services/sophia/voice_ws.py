@@ -45,6 +45,7 @@ from services.sophia.history import History, HistoryStore
 from services.sophia.metrics import FAULTS, SESSIONS
 from services.sophia.opening import OpeningRate
 from services.sophia.outbox import Outbox
+from services.sophia.riva import MAX_SPEED, MIN_SPEED
 from services.sophia.session import Session, SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.tools import MAX_TOOLS, Offer, ToolFields
@@ -70,6 +71,7 @@ class SessionStart(_Message):
     language: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en-US"
     voice: Annotated[str, Field(max_length=100)] = ""
     system: str = ""
+    speed: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED)] = 1.0
     animation: bool = False
     resume: Annotated[str, Field(max_length=100)] = ""
     tools: Annotated[list[ToolFields], Field(max_length=MAX_TOOLS)] = []
@@ -82,6 +84,7 @@ class SessionStart(_Message):
             self.voice,
             self.system,
             self.animation,
+            self.speed,
             offer=Offer(tuple(tool.tool() for tool in self.tools)),
         )
 

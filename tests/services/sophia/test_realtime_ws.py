@@ -214,6 +214,14 @@ async def test_a_reply_that_was_sent_counts_as_heard(sophia: Sophia) -> None:
     assert sophia.engines.nova.asked[1] == [("user", "one"), ("assistant", "Hello there."), ("user", "two")]
 
 
+async def test_a_session_speaks_at_its_own_speed(sophia: Sophia) -> None:
+    async with talk(sophia) as session:
+        assert (await session.update(audio={"output": {"speed": 1.25}})).audio.output.speed == 1.25
+        await session.ask("hello")
+        await session.until("response.done")
+    assert sophia.engines.synthesis.spoken == ['<speak><prosody rate="125%">Hello there.</prosody></speak>']
+
+
 async def test_a_response_may_have_instructions_of_its_own(sophia: Sophia) -> None:
     async with talk(sophia) as session:
         await session.update(instructions="Be brief.")
@@ -565,7 +573,7 @@ async def test_the_language_is_chosen_before_anything_is_heard(sophia: Sophia) -
         ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, "session.audio.input.format.type"),
         ({"audio": {"output": {"format": {"type": "audio/pcm", "rate": 16000}}}}, "session.audio.output.f"),
         ({"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}}, "session.audio.input.turn_d"),
-        ({"audio": {"output": {"speed": 1.5}}}, "session.audio.output.speed"),
+        ({"audio": {"output": {"speed": 2.5}}}, "session.audio.output.speed"),
         ({"output_modalities": ["video"]}, "session.output_modalities.0"),
         ({"output_modalities": ["text", "audio"]}, "session.output_modalities"),
         ({"tools": [{"type": "mcp", "server_label": "x"}]}, "session.tools.0.type"),
