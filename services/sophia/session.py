@@ -234,6 +234,25 @@ class Session:
 
     # What the ears tell
 
+    def end_utterance(self) -> asyncio.Future[None]:
+        """The client says that all is said; done once its last words were told."""
+        all_heard = self._hearing.cut()
+        all_heard.add_done_callback(self._on_all_heard)
+        return all_heard
+
+    def forget_utterance(self) -> None:
+        """Nothing of what was said since the last final is told any more."""
+        self._hearing.forget()
+        self._interim, self._final_after_ms = None, math.inf
+        self._on_all_heard()
+
+    def _on_all_heard(self, _: object = None) -> None:
+        self._utterance_s = 0.0
+        if self._vad.end_speech():
+            self._emit(SpeechStopped())
+        self._cancel_decision()
+        self._on_nothing_said()
+
     def _cut_utterance(self) -> None:
         self._utterance_s = 0.0
         self._hearing.cut()
