@@ -54,6 +54,9 @@ async def test_who_goes_on_is_answered_once_all_is_said(patient: Sophia) -> None
         await until_waiting(before)
         ears.final("a glass of wine")
         await client.until("reply.done")
+        await client.send(type="playback", played_ms=500)
+        await client.send(type="nothing")
+        await client.until("error")  # so all of the reply is heard
         ears.final("that is all now")
         metrics = await client.until("turn.metrics")
         while metrics["turn"] != 2:

@@ -99,14 +99,14 @@ async def test_what_was_heard_of_a_riva_that_died_is_answered_and_not_heard_agai
 
 async def test_quiet_that_comes_faster_than_riva_can_hear_it_is_no_gap(engines: Scripted) -> None:
     """As behind `input_audio_buffer.commit`: the final is on its way."""
-    async with served(engines, quiet_final_ms=30_000) as sophia, sophia.session() as client:
+    async with served(engines, quiet_final_ms=11_000) as sophia, sophia.session() as client:
         await client.say(QUIET)
         await engines.recognition.opened()
         engines.recognition.interim("what time")
         await client.until("transcript.partial")
-        for _ in range(32):
+        for _ in range(12):
             await client.socket.send(bytes(RATE * 2))
-        await engines.recognition.has_received(31)
+        await engines.recognition.has_received(11.9)
         engines.recognition.final("what time is it")
         await client.until("reply.done")
     assert [event["text"] for event in client.of("transcript.final")] == ["what time is it"]
