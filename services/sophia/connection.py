@@ -33,9 +33,9 @@ AT_ONCE_S = 0.005
 """Messages that are taken up closer than this were waiting behind each other."""
 """Audio is heard in pieces of this length, between which others have their turn."""
 
-# RFC 6455 and its registry, and two of our own from the range that is left to applications
+# RFC 6455 and its registry, and three of our own from the range that is left to applications
 CLOSE_NORMAL, CLOSE_POLICY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_BUSY = 1000, 1008, 1011, 1012, 1013
-CLOSE_IDLE, CLOSE_TOO_LONG = 4408, 4409
+CLOSE_EXPIRED, CLOSE_IDLE, CLOSE_TOO_LONG = 4401, 4408, 4409
 
 
 class EndedError(Exception):

@@ -54,6 +54,7 @@ class Backlog:
         self._unsent_s = 0.0
         self._fed_s = 0.0
         self._filled = asyncio.Event()
+        self._marked: int | None = None  # of the unsent pieces, those that were there when it was asked for
         self.in_speech = False
 
     def feed(self, pcm: bytes, *, quiet: bool = False) -> None:
@@ -79,25 +80,46 @@ class Backlog:
         if self._unsent:
             self._filled.set()
 
-    async def take(self) -> bytes:
-        """All that waits, in one piece."""
-        await self.until_filled()
-        pcm = self._unsent.popleft() if len(self._unsent) == 1 else b"".join(self._unsent)
-        self._unsent.clear()
-        self._unsent_s = 0.0
-        self._filled.clear()
+    def take(self) -> bytes:
+        """All that waits, in one piece; up to the mark where there is one."""
+        if self._marked is not None:
+            pcm = b"".join(self._unsent.popleft() for _ in range(min(self._marked, len(self._unsent))))
+            self._marked = None
+            self._unsent_s -= duration_s(pcm)
+        else:
+            pcm = self._unsent.popleft() if len(self._unsent) == 1 else b"".join(self._unsent)
+            self._unsent.clear()
+            self._unsent_s = 0.0
+        if not self._unsent:
+            self._filled.clear()
         return pcm
+
+    def mark(self) -> None:
+        """What was fed by now is taken next, and without waiting for more."""
+        self._marked = len(self._unsent)
+        self._filled.set()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._kept and not self._unsent
 
     def forget_sent(self) -> None:
         """What was sent has its final."""
         self._kept, self._kept_s = self._unsent.copy(), self._unsent_s
+
+    def forget(self) -> None:
+        """All that was fed is dealt with."""
+        self._unsent.clear()
+        self._unsent_s, self._marked = 0.0, None
+        self._filled.clear()
+        self.forget_sent()
 
     def rewind(self) -> float:
         """Begin again with all that a new stream has to hear, of which the unsent is the newest part.
 
         Returns where in the session's audio that begins, in ms.
         """
-        self._unsent, self._unsent_s = self._kept.copy(), self._kept_s
+        self._unsent, self._unsent_s, self._marked = self._kept.copy(), self._kept_s, None
         self._filled.set() if self._unsent else self._filled.clear()
         return (self._fed_s - self._kept_s) * 1e3
 
@@ -119,7 +141,10 @@ class Hearing:
         self._on_fault = on_fault
         self._backlog = Backlog()
         self._deaf = False
-        self._cut = False
+        self._cut: asyncio.Future[None] | None = None
+        self._ended = False  # what the present stream is to hear, because of that
+        self._forgotten = False  # what the present stream has to say
+        self._reader: asyncio.Task[None] | None = None
         self._stream_began_ms = 0.0  # in the session's audio
         self._heard_any = False  # on the present stream
         self._told = False
@@ -131,9 +156,32 @@ class Hearing:
             self._backlog.in_speech = in_speech
             self._backlog.feed(pcm, quiet=quiet)
 
-    def cut(self) -> None:
-        """Ask for the final of what was said so far: with the next audio, this stream is ended in peace."""
-        self._cut = True
+    def cut(self) -> asyncio.Future[None]:
+        """Ask for the final of what was said so far, by ending this stream in peace.
+
+        Done once Riva has told all of it; where Riva fails meanwhile, by the next stream.
+        """
+        if (cut := self._cut) is None:
+            cut = self._cut = asyncio.get_running_loop().create_future()
+            is_idle = self._reader is None or self._reader.done()
+            if self._deaf or (is_idle and self._backlog.is_empty):
+                self._all_heard()
+            else:
+                self._backlog.mark()
+        return cut
+
+    def _all_heard(self) -> None:
+        if self._cut is not None:
+            self._cut.set_result(None)
+            self._cut = None
+
+    def forget(self) -> None:
+        """What was fed so far is dealt with: whatever Riva still has to say of it is never heard."""
+        self._backlog.forget()
+        self._forgotten = True
+        self._all_heard()
+        if self._reader is not None:
+            self._reader.cancel()
 
     async def run(self) -> None:
         """Recognise until cancelled. A fault is told once, then tried again until Riva is back."""
@@ -147,22 +195,33 @@ class Hearing:
                 self._told = True
                 if isinstance(error, PeerRefused) and not self._heard_any:
                     self._deaf = True  # asking again would be refused again
+                    self._all_heard()
                     return
-            # Also after an end in peace: Riva may end each stream as soon as it is opened.
-            await asyncio.sleep(self._backoff_s)
-            self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
+                self._ended = False
+            if not self._forgotten and not self._ended:
+                # Also after an end in peace: Riva may end each stream as soon as it is opened.
+                await asyncio.sleep(self._backoff_s)
+                self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
             self._stream_began_ms = self._backlog.rewind()
+            if self._backlog.is_empty:
+                self._all_heard()
 
     async def _listen(self) -> None:
         """One recognition stream to its end. Raises PeerError."""
         call = self._riva.recognize()
         verdict = Verdict(call)
-        self._heard_any = self._cut = False
+        self._heard_any = self._forgotten = self._ended = False
+        if self._cut is not None:
+            self._backlog.mark()
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(call))
-                await self._read(call, verdict)
+                self._reader = tasks.create_task(self._read(call, verdict))
+                await asyncio.wait([self._reader])
                 writer.cancel()
+            if self._ended:
+                self._backlog.forget_sent()
+                self._all_heard()
         except* PeerError as group:
             raise first_of(group) from None
         finally:
@@ -189,10 +248,12 @@ class Hearing:
         try:
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.write(self._riva.configure(self._listening))
-            while not self._cut:
-                pcm = await self._backlog.take()
-                async with asyncio.timeout(WRITE_DEADLINE_S):
-                    await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
+            while not self._ended:
+                await self._backlog.until_filled()
+                self._ended = self._cut is not None
+                if pcm := self._backlog.take():
+                    async with asyncio.timeout(WRITE_DEADLINE_S):
+                        await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -200,6 +261,7 @@ class Hearing:
         except TimeoutError:
             raise PeerTimeout("riva", f"took no audio for {WRITE_DEADLINE_S:g} s") from None
         await asyncio.sleep(END_DEADLINE_S)  # the end of the stream, when the reading side sees it, ends this
+        self._all_heard()  # by a Riva that ends no stream; the next one is left open
         raise PeerTimeout("riva", f"did not end a stream within {END_DEADLINE_S:g} s")
 
 

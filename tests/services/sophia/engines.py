@@ -121,6 +121,8 @@ class ScriptedSynthesis(tts_grpc.RivaSpeechSynthesisServicer):
 
     def __init__(self) -> None:
         self.spoken: list[str] = []
+        self.dictionary = ""
+        """The custom dictionary of the newest request."""
         self.asked = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.hold: asyncio.Event | None = None
@@ -134,6 +136,7 @@ class ScriptedSynthesis(tts_grpc.RivaSpeechSynthesisServicer):
         try:
             async for request in requests:
                 self.spoken.append(request.text)
+                self.dictionary = request.custom_dictionary
                 self.asked.set()
                 if self.hold is not None:
                     await self.hold.wait()
