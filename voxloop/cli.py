@@ -87,6 +87,7 @@ class Benchmark(StrEnum):
     SPEECH = "speech"
     NOVA = "nova"
     LOOP = "loop"
+    MANNERS = "manners"
 
 
 @app.command("bench")

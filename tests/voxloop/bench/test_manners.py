@@ -1,0 +1,83 @@
+"""The sound card, the sounds and the figures of bench manners, and the benchmark with little to do."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from shared.audio import RATE
+from voxloop.bench.manners import Plan, figures, parts, run
+from voxloop.bench.manners_caller import BUFFERED_S, Card
+from voxloop.bench.manners_sounds import clicks, cough
+
+
+def test_the_card_plays_at_the_pace_of_time_holds_and_runs_dry() -> None:
+    now = [0.0]
+    card = Card(lambda: now[0])
+    card.feed(RATE)
+    now[0] = BUFFERED_S + 0.5
+    assert card.played == pytest.approx(RATE / 2)
+    card.hold()
+    now[0] += 10
+    assert card.played == pytest.approx(RATE / 2)
+    card.go_on()
+    now[0] += 0.25
+    assert card.played == pytest.approx(RATE * 3 / 4)
+    now[0] += 10
+    assert card.played == RATE
+    card.feed(RATE)  # it had run dry: time went by without sound
+    assert card.played == RATE
+    now[0] += BUFFERED_S + 0.5
+    assert card.played == pytest.approx(RATE * 3 / 2)
+
+
+def test_what_comes_while_the_card_is_held_waits() -> None:
+    now = [0.0]
+    card = Card(lambda: now[0])
+    card.hold()
+    card.feed(RATE)
+    now[0] = 5.0
+    assert card.played == 0
+    card.go_on()
+    now[0] += 0.5
+    assert card.played == pytest.approx(RATE / 2)
+
+
+@pytest.mark.parametrize("sound", [cough, clicks])
+def test_sounds_are_loud_short_and_the_same_for_a_seed(sound: object) -> None:
+    assert callable(sound)
+    made = sound(random.Random(1))  # noqa: S311
+    assert 0.1 <= np.abs(made).max() <= 0.6
+    assert len(made) < RATE * 2
+    assert np.array_equal(made, sound(random.Random(1)))  # noqa: S311
+
+
+def test_a_share_counts_only_what_is_exact_and_a_false_interruption_has_its_kind() -> None:
+    noise = {"part": "noise", "hushed": True, "words_lost": 0}
+    rows = [
+        noise | {"what": "mhm", "interrupted": True},
+        noise | {"what": "cough", "interrupted": False, "words_lost": 2},
+        {"part": "interruption", "exact": True},
+        {"part": "interruption", "exact": False},
+    ]
+    measured = figures(rows)
+    assert (measured["false_interruptions"], measured["false_interruptions_mhm"]) == (1, 1)
+    assert measured["words_lost"] == 2
+    assert measured["spoken_text_exact_share"] == 0.5
+    assert measured["v2v_ms_p50"] is None
+
+
+def test_the_way_of_a_clip_is_the_sum_of_its_parts_and_the_rest() -> None:
+    stages = ("speech_end_to_final", "llm_first_token", "first_clause", "tts_first_audio", "first_audio_sent")
+    row = {f"{stage}_ms": 10.0 for stage in stages} | {"v2v_ms": 60.0}
+    assert parts([row])["v2v_rest_ms_p50"] == 10.0
+
+
+def test_the_whole_product_is_measured() -> None:
+    report = run(Plan(noises=2, interruptions=1, sessions=10, clip_rounds=0, at_once=1))
+    assert report.figures["noises"] == 2
+    assert report.figures["interruptions"] == 1
+    assert report.figures["unhandled"] == 0
+    assert (report.figures["sessions_leak_tasks"] or 0) <= 0

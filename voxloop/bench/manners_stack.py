@@ -1,0 +1,149 @@
+"""The whole product on ports of its own, with its embedded engines, for benchmarks that end parts of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import psutil
+
+from services.sophia.riva import Riva
+from shared.channels import Endpoint
+from shared.errors import PeerTimeout
+from shared.process import free_port
+from voxloop import stack as stacks
+from voxloop.bench.manners_tap import Tap, tapped
+from voxloop.stack import Stack
+from voxloop.supervisor import Supervisor
+
+PREFIXES = ("NOVA_", "SOPHIA_", "AURORA_", "VOXLOOP_")
+KEPT = "VOXLOOP_TRITON_ENV"
+"""Where the engine is installed is no matter of what is measured."""
+PORTS = (
+    "VOXLOOP_TRITON_HTTP_PORT",
+    "VOXLOOP_TRITON_GRPC_PORT",
+    "VOXLOOP_TRITON_METRICS_PORT",
+    "VOXLOOP_SPEECH_PORT",
+    "VOXLOOP_FACE_PORT",
+    "NOVA_HTTP_PORT",
+    "NOVA_GRPC_PORT",
+    "AURORA_HTTP_PORT",
+    "AURORA_GRPC_PORT",
+    "SOPHIA_HTTP_PORT",
+)
+MB = 1 << 20
+POLL_S = 0.1
+ASK_S = 30.0
+"""How long sophia may take to answer /metrics under a load that fills the machine."""
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything that runs, and how it is looked at and broken."""
+
+    stack: Stack
+    tap: Tap
+    riva: Riva
+    """The speech server, asked directly."""
+    _supervisor: Supervisor
+
+    @property
+    def http(self) -> str:
+        return self.stack.page_url.rstrip("/")
+
+    @property
+    def voice_url(self) -> str:
+        return self.stack.voice_url
+
+    @property
+    def realtime_url(self) -> str:
+        return self.http.replace("http", "ws", 1) + "/v1/realtime"
+
+    def process(self, name: str) -> psutil.Process:
+        return psutil.Process(self._supervisor.pid(name))
+
+    def memory_mb(self, name: str) -> float:
+        """What this process alone holds (USS)."""
+        return float(self.process(name).memory_full_info().uss) / MB
+
+    def log(self, name: str) -> str:
+        return self._supervisor.log_of(name).read_text(errors="replace")
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """A metric of sophia's, summed over all labels but those given; 0 where it is not there."""
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        async with httpx.AsyncClient(trust_env=False, timeout=ASK_S) as client:
+            text = (await client.get(f"{self.http}/metrics")).text
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith((f"{name}{{", f"{name} ")) and all(part in line for part in wanted)
+        )
+
+    async def until(self, name: str, most: float, timeout_s: float) -> None:
+        """Until a metric has fallen so far. Raises PeerTimeout."""
+        deadline = time.monotonic() + timeout_s
+        while (value := await self.metric(name)) > most:
+            if time.monotonic() > deadline:
+                raise PeerTimeout("sophia", f"{name} is still {value:g} after {timeout_s:g} s")
+            await asyncio.sleep(POLL_S)
+
+
+@asynccontextmanager
+async def house(more: Mapping[str, str] | None = None) -> AsyncIterator[House]:
+    """Starts everything and ends everything; `more` is added to the environment. Raises StartupError.
+
+    What the operator's environment says of the product is left out meanwhile: it is the embedded engines
+    that are measured, and ended.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        ports = {name: str(free_port()) for name in PORTS}
+        with _environment(
+            ports | {"VOXLOOP_STATE": folder, "SOPHIA_LOG_LEVEL": "warning"} | dict(more or {})
+        ):
+            stack = stacks.from_environment()
+            supervisor = Supervisor(stack.logs, lambda *_: None)
+            try:
+                await supervisor.start(stack.engines)
+                async with _tapped(stack) as (stack, tap, riva):
+                    await supervisor.start(stack.services)
+                    yield House(stack, tap, riva, supervisor)
+            finally:
+                await supervisor.stop()
+
+
+@asynccontextmanager
+async def _tapped(stack: Stack) -> AsyncIterator[tuple[Stack, Tap, Riva]]:
+    """The stack with a tap before sophia's speech server."""
+    *others, sophia = stack.services
+    endpoint = Endpoint(
+        "riva", sophia.env["SOPHIA_RIVA_URI"], use_tls=True, ca=Path(sophia.env["SOPHIA_RIVA_CA"])
+    )
+    riva = Riva(endpoint, speech_deadline_s=ASK_S)
+    try:
+        async with tapped(endpoint) as (tap, address):
+            env = {**sophia.env, "SOPHIA_RIVA_URI": address, "SOPHIA_RIVA_TLS": "0"}
+            yield replace(stack, services=(*others, replace(sophia, env=env))), tap, riva
+    finally:
+        await riva.close()
+
+
+@contextmanager
+def _environment(env: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(PREFIXES) and name != KEPT:
+            del os.environ[name]
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
