@@ -76,8 +76,9 @@ def test_the_way_of_a_clip_is_the_sum_of_its_parts_and_the_rest() -> None:
 
 
 def test_the_whole_product_is_measured() -> None:
-    report = run(Plan(noises=2, interruptions=1, sessions=10, clip_rounds=0, at_once=1))
-    assert report.figures["noises"] == 2
+    """Without noises, over which a reply of half a minute has to be heard."""
+    report = run(Plan(noises=0, interruptions=1, sessions=10, clip_rounds=0, at_once=1))
     assert report.figures["interruptions"] == 1
+    assert report.figures["spoken_text_exact_share"] == 1.0
     assert report.figures["unhandled"] == 0
     assert (report.figures["sessions_leak_tasks"] or 0) <= 0
