@@ -15,7 +15,9 @@ from websockets.asyncio.client import connect
 from shared.audio import RATE, is_silent, read_wav
 from tests.conftest import ROOT
 from tests.fixtures.stack import RunningStack
-from tests.services.sophia.conftest import Client
+from tests.services.sophia.conftest import Client, Sophia
+from tests.services.sophia.engines import Scripted
+from tests.services.sophia.test_realtime_ws import talk as talk_realtime
 from voxloop.talk import Exchange, load_question, talk
 
 SAMPLES = ROOT / "samples"
@@ -187,6 +189,35 @@ async def test_german_is_spoken_and_its_recognition_refused_in_rivas_words(stack
         error = await client.until("error")
     assert "Unavailable model requested" in error["message"]
     assert "language_code=de-DE" in error["message"]
+
+
+async def test_a_realtime_session_has_its_own_voice_language_and_instructions(stack: RunningStack) -> None:
+    german = {
+        "instructions": "Antworte kurz.",
+        "audio": {
+            "input": {"transcription": {"language": "de"}},
+            "output": {"voice": "espeak-de-DE"},
+        },
+    }
+    sophia = Sophia(Scripted(), stack.http("sophia").removeprefix("http://"))
+    async with talk_realtime(sophia) as session:
+        told = await session.update(**german)
+        assert (told.instructions, told.audio.output.voice) == ("Antworte kurz.", "espeak-de-DE")
+        await session.ask("Was ist die Hauptstadt von Frankreich?")
+        done = await session.until("response.done")
+        assert "Paris" in done.response.output[0].content[0].transcript
+        assert session.sound_s > 0.5
+
+
+async def test_tools_are_refused_where_tritons_text_interface_cannot_carry_them(stack: RunningStack) -> None:
+    async with connect(stack.voice_url, proxy=None) as socket:
+        client = Client(socket)
+        tool = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
+        await client.send(type="session.start", tools=[tool])
+        error = await client.until("error", "session.started")
+        assert "NOVA_CONTRACT=openai" in error["message"]
+        await client.send(type="text", text="What is the capital of Spain?")
+        assert "Madrid" in (await client.until("reply.done"))["text"]
 
 
 @pytest.mark.parametrize("service", ["nova", "sophia", "aurora"])

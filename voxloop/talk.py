@@ -228,6 +228,8 @@ def save(exchange: Exchange, reply: Path, frames: Path) -> None:
 
 STAGES = {
     "speech_end_to_final": "end of speech → final transcript",
+    "llm_call": "→ first call of a function",
+    "tools": "→ first calls answered",
     "llm_first_token": "→ first token of the answer",
     "first_clause": "→ first clause complete",
     "tts_first_audio": "→ first synthesised audio",

@@ -5,6 +5,8 @@ const MAX_TURNS = 6;
 /** In the words of the page; `here` is measured in the browser, the others by the server; a stage that is not here is shown by its own name. */
 const STAGES = {
   speech_end_to_final: "your last sound → final transcript",
+  llm_call: "→ first call of a function",
+  tools: "→ first calls answered",
   llm_first_token: "→ first token of the answer",
   first_clause: "→ first clause complete",
   tts_first_audio: "→ first synthesised audio",

@@ -6,11 +6,12 @@ from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
+import orjson
 from google.protobuf.message import DecodeError
 from pydantic import ValidationError
 
 from services.nova.admission import Lane
-from services.nova.contracts import Chat, Message, Prompt, Sampling
+from services.nova.contracts import CallDelta, Chat, Message, Prompt, Sampling, ToolCall, Tools
 from services.nova.sampling import MAX_MESSAGES, SamplingFields
 from services.nova.service import Nova
 from services.nova.settings import NovaSettings
@@ -22,7 +23,12 @@ from shared.wire.nova.v1 import nova_pb2, nova_pb2_grpc
 NAME = "voxloop.nova.v1.Nova"
 
 _OPTIONAL = ("max_tokens", "temperature", "top_p", "seed")
-_ROLES = frozenset({"system", "user", "assistant"})
+_ROLES = frozenset({"system", "user", "assistant", "tool"})
+_CHOICES = {
+    nova_pb2.TOOL_CHOICE_AUTO: "auto",
+    nova_pb2.TOOL_CHOICE_NONE: "none",
+    nova_pb2.TOOL_CHOICE_REQUIRED: "required",
+}
 
 Context = grpc.aio.ServicerContext[nova_pb2.GenerateRequest, nova_pb2.GenerateResponse]
 
@@ -40,7 +46,14 @@ class NovaServicer(nova_pb2_grpc.NovaServicer):
             request_deserializer=_parsed,
             response_serializer=nova_pb2.GenerateResponse.SerializeToString,
         )
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, {"Generate": method}),))
+        describe: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+            self.Describe, response_serializer=nova_pb2.Description.SerializeToString
+        )
+        methods = {"Generate": method, "Describe": describe}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, methods),))
+
+    async def Describe(self, _: bytes, __: object) -> nova_pb2.Description:  # type: ignore[override]  # noqa: N802
+        return nova_pb2.Description(model=self._nova.settings.model, tools=self._nova.carries_tools)
 
     # Messages are written, not yielded: a cancelled call must not leave a half-closed generator behind.
     async def Generate(  # type: ignore[override]  # noqa: N802
@@ -48,8 +61,12 @@ class NovaServicer(nova_pb2_grpc.NovaServicer):
     ) -> None:
         outgoing = Outgoing[nova_pb2.GenerateResponse](context)
 
-        async def write(text: str) -> None:
-            await outgoing.write(nova_pb2.GenerateResponse(text=text))
+        async def write(part: str | CallDelta) -> None:
+            await outgoing.write(
+                nova_pb2.GenerateResponse(text=part)
+                if isinstance(part, str)
+                else nova_pb2.GenerateResponse(call=_delta(part))
+            )
 
         try:
             if request is None:
@@ -85,7 +102,32 @@ def _prompt(request: nova_pb2.GenerateRequest) -> Prompt:
     for message in request.messages:
         if message.role not in _ROLES:
             raise InputError(f"messages: the role must be one of {', '.join(sorted(_ROLES))}")
-    return Chat(tuple(Message(message.role, message.content) for message in request.messages))
+    return Chat(tuple(map(_message, request.messages)), _tools(request))
+
+
+def _message(message: nova_pb2.Message) -> Message:
+    calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in message.calls)
+    return Message(message.role, message.content, calls, message.call_id)
+
+
+def _tools(request: nova_pb2.GenerateRequest) -> Tools | None:
+    if not request.tools:
+        return None
+    forced = {"type": "function", "function": {"name": request.tool_name}} if request.tool_name else None
+    return Tools(tuple(map(_function, request.tools)), forced or _CHOICES.get(request.tool_choice, "auto"))
+
+
+def _function(tool: nova_pb2.Tool) -> dict[str, Any]:
+    try:
+        parameters = orjson.loads(tool.parameters or "{}")
+    except orjson.JSONDecodeError:
+        raise InputError(f"tools: the parameters of {tool.name[:64]!r} are no JSON") from None
+    return {"name": tool.name, "description": tool.description, "parameters": parameters}
+
+
+def _delta(delta: CallDelta) -> nova_pb2.ToolCallDelta:
+    call = nova_pb2.ToolCall(id=delta.id, name=delta.name, arguments=delta.arguments)
+    return nova_pb2.ToolCallDelta(index=delta.index, call=call)
 
 
 def _sampling(wire: nova_pb2.Sampling, settings: NovaSettings) -> Sampling:

@@ -6,14 +6,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.nova.contracts import Chat, Message
+from services.nova.contracts import Chat, Message, ToolCall, Tools
 from services.nova.sampling import MAX_MESSAGES, SamplingFields
 
 _ROLES = {"developer": "system"}  # OpenAI's newer word for the same
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
-    "tools": ([],),
     "functions": ([],),
     "logprobs": (False,),
     "top_logprobs": (0,),
@@ -27,6 +26,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 
 MAX_PARTS = 256
+MAX_TOOLS = 128
 
 
 class TextPart(BaseModel):
@@ -34,13 +34,52 @@ class TextPart(BaseModel):
     text: str
 
 
+class CalledFunction(BaseModel):
+    name: str
+    arguments: str
+
+
+class Call(BaseModel):
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class ChatMessage(BaseModel):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(fail_fast=True, max_length=MAX_PARTS)] = ""
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | Annotated[list[TextPart], Field(fail_fast=True, max_length=MAX_PARTS)] | None = None
+    tool_calls: Annotated[list[Call], Field(fail_fast=True, max_length=MAX_PARTS)] | None = None
+    tool_call_id: str = ""
 
     def message(self) -> Message:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return Message(_ROLES.get(self.role, self.role), text)
+        content = self.content or ""
+        text = content if isinstance(content, str) else "".join(part.text for part in content)
+        calls = [
+            ToolCall(call.id, call.function.name, call.function.arguments) for call in self.tool_calls or ()
+        ]
+        return Message(_ROLES.get(self.role, self.role), text, tuple(calls), self.tool_call_id)
+
+
+class Function(BaseModel):
+    """All else that stands in it is passed on as it is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class Tool(BaseModel):
+    type: Literal["function"]
+    function: Function
+
+
+class NamedFunction(BaseModel):
+    name: str
+
+
+class NamedTool(BaseModel):
+    type: Literal["function"]
+    function: NamedFunction
 
 
 class StreamOptions(BaseModel):
@@ -57,6 +96,8 @@ class ChatBody(SamplingFields):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
+    tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
 
     @model_validator(mode="after")
     def _only_what_is_served(self) -> Self:
@@ -69,4 +110,13 @@ class ChatBody(SamplingFields):
         return self
 
     def chat(self) -> Chat:
-        return Chat(tuple(message.message() for message in self.messages))
+        return Chat(tuple(message.message() for message in self.messages), self._tools())
+
+    def _tools(self) -> Tools | None:
+        if not self.tools:
+            return None
+        choice = self.tool_choice or "auto"
+        return Tools(
+            tuple(tool.function.model_dump() for tool in self.tools),
+            choice if isinstance(choice, str) else choice.model_dump(),
+        )

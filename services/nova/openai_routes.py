@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from services.nova.admission import Lane
-from services.nova.contracts import Sampling
+from services.nova.contracts import CallDelta, Sampling
 from services.nova.http_stream import (
     CLIENT_CLOSED_REQUEST,
     DONE,
@@ -28,7 +28,7 @@ from services.nova.service import Answer, Nova
 from shared.errors import VoxloopError
 from shared.openai_errors import OpenAiRoute, error_body, failure
 
-FINISH_REASONS = {"length": "length"}  # all else is an end
+FINISH_REASONS = {"length": "length", "tool_calls": "tool_calls"}  # all else is an end
 
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAiRoute)
@@ -67,10 +67,13 @@ class Completion:
 
     async def whole(self) -> dict[str, Any]:
         with self.nova.admission.enter(Lane.BATCH, 1) as (ticket,):
-            text, answer = await self.nova.whole(self.body.chat(), self._sampling, ticket)
+            text, calls, answer = await self.nova.whole(self.body.chat(), self._sampling, ticket)
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+        if calls:
+            message |= {"content": text or None, "tool_calls": [_call(call) for call in calls]}
         choice = {
             "index": 0,
-            "message": {"role": "assistant", "content": text, "refusal": None},
+            "message": message,
             "logprobs": None,
             "finish_reason": FINISH_REASONS.get(answer.finish_reason, "stop"),
         }
@@ -81,9 +84,13 @@ class Completion:
         opening = self._chunk({"role": "assistant", "content": ""})
         head, tail = self._chunk({"content": "\0"}).split(b'"\\u0000"')  # made once, filled often
 
-        async def write(text: str) -> None:
+        async def write(part: str | CallDelta) -> None:
             nonlocal opening
-            await emit(opening + head + orjson.dumps(text) + tail)
+            if isinstance(part, str):
+                chunk = head + orjson.dumps(part) + tail
+            else:
+                chunk = self._chunk({"tool_calls": [{"index": part.index} | _call(part)]})
+            await emit(opening + chunk)
             opening = b""
 
         with self.nova.admission.enter(Lane.BATCH, 1) as (ticket,):
@@ -104,7 +111,7 @@ class Completion:
     def _sampling(self) -> Sampling:
         return self.body.sampling(self.nova.settings)
 
-    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> bytes:
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return event(orjson.dumps(self._object("chat.completion.chunk", [choice])))
 
@@ -116,6 +123,13 @@ class Completion:
             "model": self.nova.settings.model,
             "choices": choices,
         }
+
+
+def _call(call: CallDelta) -> dict[str, Any]:
+    """The first part of a call names it, what follows are arguments alone."""
+    named = {"id": call.id, "type": "function"} if call.id else {}
+    name = {"name": call.name} if call.name else {}
+    return {**named, "function": {**name, "arguments": call.arguments}}
 
 
 def _usage(answer: Answer) -> dict[str, int]:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from services.nova.admission import Lane, Ticket
 from services.nova.bodies import GenerateAnswer, GenerateBody
-from services.nova.contracts import Prompt, Sampling
+from services.nova.contracts import CallDelta, Prompt, Sampling
 from services.nova.http_stream import (
     CLIENT_CLOSED_REQUEST,
     DONE,
@@ -74,7 +74,7 @@ async def _whole(nova: Nova, prompts: list[Prompt], sampling: Sampling) -> list[
 
     async def one(index: int, prompt: Prompt, ticket: Ticket) -> dict[str, Any]:
         try:
-            text, answer = await nova.whole(prompt, sampling, ticket)
+            text, _, answer = await nova.whole(prompt, sampling, ticket)
         except VoxloopError as error:
             errors.append(error)
             return {"index": index, "text": "", **_failed(error)}
@@ -100,10 +100,11 @@ async def _stream(nova: Nova, prompts: list[Prompt], sampling: Sampling, emit: E
         nonlocal begun
         head = b'data: {"index":%d,"text":' % index
 
-        async def write(text: str) -> None:
+        async def write(text: str | CallDelta) -> None:
             nonlocal begun
-            begun = True
-            await emit(head + orjson.dumps(text) + b"}\n\n")
+            if isinstance(text, str):  # and not a call, which nobody here has asked for
+                begun = True
+                await emit(head + orjson.dumps(text) + b"}\n\n")
 
         try:
             closing = _ended(await nova.stream(prompt, sampling, ticket, write))

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from prometheus_client import Histogram
 
 from services.nova import metrics
 from services.nova.admission import Admission, Ticket
 from services.nova.circuit import Circuit
-from services.nova.contracts import Chat, Contract, Finish, FinishReason, Message, Prompt, Sampling, Text
+from services.nova.contracts import (
+    CallDelta,
+    Chat,
+    Contract,
+    Finish,
+    FinishReason,
+    Message,
+    Prompt,
+    Sampling,
+    Text,
+)
 from services.nova.settings import NovaSettings
 from services.nova.stops import StopFilter
 from shared.errors import InputError, PeerProtocol, PeerTimeout, UnknownModel, VoxloopError
@@ -21,8 +32,8 @@ from shared.errors import InputError, PeerProtocol, PeerTimeout, UnknownModel, V
 MAX_WHOLE_CHARS = 1 << 20
 """Of an answer in one piece, which is held until it is complete."""
 
-Write = Callable[[str], Awaitable[None]]
-"""Takes the next text of an answer. While it waits, nothing more is read from upstream."""
+Write = Callable[[str | CallDelta], Awaitable[None]]
+"""Takes the next part of an answer. While it waits, nothing more is read from upstream."""
 
 _PROBE = Chat((Message("user", "Hi"),)), Sampling(max_tokens=1, temperature=0.0)
 
@@ -74,13 +85,20 @@ class Nova:
         """Hand each piece to `write` as it comes. Raises InputError, Overloaded, PeerError."""
         return await self._answer(_Call(prompt, sampling, ticket, stream=True), write)
 
-    async def whole(self, prompt: Prompt, sampling: Sampling, ticket: Ticket) -> tuple[str, Answer]:
+    async def whole(
+        self, prompt: Prompt, sampling: Sampling, ticket: Ticket
+    ) -> tuple[str, list[CallDelta], Answer]:
         """The same in one piece, which costs Triton one message instead of one for each token."""
         texts: list[str] = []
+        calls: list[CallDelta] = []  # bounded where they are read
         left = MAX_WHOLE_CHARS
 
-        async def keep(text: str) -> None:
+        async def keep(part: str | CallDelta) -> None:
             nonlocal left
+            if isinstance(part, CallDelta):
+                calls.append(part)
+                return
+            text = part
             left -= len(text)
             if left < 0:
                 raise PeerProtocol(
@@ -89,7 +107,11 @@ class Nova:
             texts.append(text)
 
         answer = await self._answer(_Call(prompt, sampling, ticket, stream=False), keep)
-        return "".join(texts), answer
+        return "".join(texts), calls, answer
+
+    @property
+    def carries_tools(self) -> bool:
+        return self._contract.carries_tools
 
     async def probe(self) -> None:
         """One real token, past the queue: what readiness means."""
@@ -102,6 +124,7 @@ class Nova:
     async def _answer(self, call: _Call, write: Write) -> Answer:
         try:
             _check(call.prompt)
+            self._check_tools(call.prompt)
             self._circuit.check()
             await call.ticket.turn(self.settings.queue_deadline_s)
             with self._circuit.attempt():
@@ -116,6 +139,13 @@ class Nova:
             self.admission.leave(call.ticket)
         metrics.ANSWER.labels(*self._labels, answer.finish_reason).observe(answer.total_ms / 1e3)
         return answer
+
+    def _check_tools(self, prompt: Prompt) -> None:
+        if isinstance(prompt, Chat) and prompt.uses_tools and not self._contract.carries_tools:
+            raise InputError(
+                f"tools: NOVA_CONTRACT={self._contract.name} takes and gives text alone, and carries none.",
+                hint="Reach the model by NOVA_CONTRACT=openai: vllm serve, a NIM, Triton's OpenAI frontend.",
+            )
 
     async def _in_time(self, call: _Call, write: Write) -> Answer:
         limit_s = self.settings.request_deadline_s
@@ -137,10 +167,13 @@ class Nova:
                         finish = part
                     elif stops.hit:  # and the engine did not notice
                         break
+                    elif isinstance(part, CallDelta):
+                        self._arrived(pace, 0)
+                        if text := stops.flush():  # which comes before the call
+                            await write(text)
+                        await write(part)
                     else:
-                        if pace.first_s is None:
-                            self._circuit.succeeded()
-                        pace.tick(part.tokens)
+                        self._arrived(pace, part.tokens)
                         if text := stops.feed(part.text):
                             await write(text)
         finally:
@@ -157,6 +190,11 @@ class Nova:
             (pace.first_s or total_s) * 1e3,
             total_s * 1e3,
         )
+
+    def _arrived(self, pace: _Pace, tokens: int) -> None:
+        if pace.first_s is None:
+            self._circuit.succeeded()
+        pace.tick(tokens)
 
 
 class _Pace:
@@ -186,8 +224,11 @@ class _Pace:
 def _check(prompt: Prompt) -> None:
     """Here, and not at the edge, so that one bad prompt of a batch fails alone."""
     texts = [prompt.text] if isinstance(prompt, Text) else [message.content for message in prompt.messages]
-    if not texts[-1].strip():
+    if not texts[-1].strip() and not (isinstance(prompt, Chat) and prompt.messages[-1].role == "tool"):
         raise InputError("the prompt is empty")
+    if isinstance(prompt, Chat) and prompt.uses_tools:
+        texts.append(json.dumps(asdict(prompt.tools), ensure_ascii=False) if prompt.tools else "")
+        texts += [call.name + call.arguments for message in prompt.messages for call in message.calls]
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:  # JSON can say "\ud800", which no UTF-8 can

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -12,21 +13,30 @@ from services.sophia.answers import Answers
 from services.sophia.face import Face
 from services.sophia.riva import Riva
 from services.sophia.settings import SophiaSettings
+from services.sophia.tools import Offer, Toolbox
 from services.sophia.turn import Engines
 from services.sophia.voice_ws import Sessions, router
 from shared import silero
 from shared.app import create_app as base_app
+from shared.errors import SettingsError
 from shared.health import Health
 
 
 def create_app(settings: SophiaSettings) -> FastAPI:
     """Must be called on the running event loop's thread: gRPC channels belong to it."""
+    toolbox = Toolbox(settings.tools, settings.tools_api_key, settings.max_tool_chars)
+    offer = Offer(tuple(toolbox.tools.values()))
+    if not settings.context().takes(settings.system, offer.text):
+        raise SettingsError(
+            "SOPHIA_CONTEXT_TOKENS has no room for a question beside what SOPHIA_TOOLS offers"
+        )
     engines = Engines(
         Riva(settings.riva(), settings.speech_deadline_s),
         Answers(
             settings.nova(), settings.nova_model, settings.first_token_deadline_s, settings.answer_deadline_s
         ),
         Face(settings.aurora()),
+        toolbox,
     )
 
     @asynccontextmanager
@@ -34,14 +44,14 @@ def create_app(settings: SophiaSettings) -> FastAPI:
         try:
             yield
         finally:
-            for peer in (engines.riva, engines.answers, engines.face):
+            for peer in (engines.riva, engines.answers, engines.face, toolbox):
                 await peer.close()
 
     sessions = Sessions(engines, settings)
     check = Health(
         {
             "riva": engines.riva.probe,
-            "nova": engines.answers.probe,
+            "nova": partial(engines.answers.probe, offer),
             "aurora": engines.face.probe,
             "sessions": sessions.probe,
         },

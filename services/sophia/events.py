@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from services.sophia.history import Call
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -93,6 +95,24 @@ class ReplyDone:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The client is asked to run a function; `arguments` is a JSON object, as text."""
+
+    turn: int
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCalls:
+    """The reply ends with these: their outputs are the client's to bring, in a turn of its own."""
+
+    turn: int
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """It was meant: drop the rest. No audio, text or frame of this turn follows."""
 
@@ -159,6 +179,8 @@ Event = (
     | ReplyPaused
     | ReplyResumed
     | ReplyDone
+    | ToolCall
+    | FunctionCalls
     | Interrupted
     | AnimationHeader
     | Animation
@@ -178,6 +200,7 @@ NAMES: dict[type[Event], str] = {
     ReplyPaused: "reply.paused",
     ReplyResumed: "reply.resumed",
     ReplyDone: "reply.done",
+    ToolCall: "tool.call",
     Interrupted: "interrupted",
     AnimationHeader: "animation.header",
     Animation: "animation",

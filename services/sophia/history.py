@@ -5,18 +5,51 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function that the model called, and its output beside it, so that neither is ever without the other.
+
+    `arguments` is a JSON object, as text.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    output: str | None = None
+    """None until it is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     role: str  # user, assistant
     content: str
+    calls: tuple[Call, ...] = ()
+    """Of an assistant."""
+
+    @property
+    def chars(self) -> int:
+        return len(self.content) + sum(len(call.arguments) + len(call.output or "") for call in self.calls)
+
+
+def answer_call(messages: list[Message], call_id: str, output: str) -> bool:
+    """Put the output of a call that waits for it beside it; whether there was one."""
+    for index, message in enumerate(messages):
+        for place, call in enumerate(message.calls):
+            if call.id == call_id and call.output is None:
+                calls = list(message.calls)
+                calls[place] = replace(call, output=output)
+                messages[index] = replace(message, calls=tuple(calls))
+                return True
+    return False
 
 
 @dataclass
 class History:
-    """Bounded by characters: the oldest goes first, the newest always stays.
+    """Bounded by characters: what was called goes first, then the oldest; the newest always stays, and with
+    calls that were not gone on from, their question.
 
     A conversation never goes on from an answer whose question is gone.
     """
@@ -35,22 +68,33 @@ class History:
 
     def replace(self, old: Message, text: str) -> Message | None:
         """It was this that was said, or nothing; what is not there any more stays away."""
-        new = Message(old.role, text) if text else None
+        new = replace(old, content=text) if text or old.calls else None
         for index, message in enumerate(self.messages):
             if message is old:
                 self.messages[index : index + 1] = [new] if new else []
                 break
         return new
 
-    def add(self, role: str, text: str) -> Message:
-        message = Message(role, text)
+    def add(self, role: str, text: str, calls: tuple[Call, ...] = ()) -> Message:
+        message = Message(role, text, calls)
         self.messages.append(message)
-        while len(self.messages) > 1 and (self._too_long() or self.messages[0].role == "assistant"):
-            del self.messages[0]
+        while self._too_long() or self.messages[0].role == "assistant":
+            called = [index for index, message in enumerate(self.messages[:-1]) if message.calls]
+            oldest = called[0] if called and self.messages[0].role == "user" else 0
+            if oldest == self._question():
+                break
+            del self.messages[oldest]
         return message
 
+    def _question(self) -> int:
+        """The first message of what always stays."""
+        newest = len(self.messages) - 1
+        if not self.messages[newest].calls:
+            return newest
+        return max((i for i, message in enumerate(self.messages) if message.role == "user"), default=newest)
+
     def _too_long(self) -> bool:
-        return sum(len(message.content) for message in self.messages) > self.max_chars
+        return sum(message.chars for message in self.messages) > self.max_chars
 
 
 class HistoryStore:

@@ -19,6 +19,9 @@ EARLY_STARTS = Counter(
     "Answers begun before the final, by whether the final was what they answer.",
     ["outcome"],
 )
+TOOL_CALLS = Counter(
+    "voxloop_sophia_tool_calls_total", "Functions that the model called, by what came of it.", ["outcome"]
+)
 FAULTS = Counter("voxloop_sophia_faults_total", "Errors told to clients.", ["code"])
 FRAMES_DROPPED = Counter("voxloop_sophia_frames_dropped_total", "Face frames not sent.", ["reason"])
 AUDIO_DROPPED = Counter(

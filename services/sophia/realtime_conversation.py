@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from services.sophia.events import (
     Error,
     Event,
+    FunctionCalls,
     Interrupted,
     ReplyAudio,
     ReplyDone,
@@ -18,7 +19,16 @@ from services.sophia.events import (
     TranscriptPartial,
     Verbatim,
 )
-from services.sophia.realtime_items import Message, Response, Utterance, added, done, message_item
+from services.sophia.history import Call
+from services.sophia.realtime_items import (
+    Message,
+    Response,
+    Utterance,
+    added,
+    done,
+    message_item,
+    output_item,
+)
 from services.sophia.session import SessionConfig
 
 KEPT_RESPONSES = 2
@@ -116,7 +126,7 @@ class Conversation:
                 return []
             case ReplyStarted():
                 return self._of_beginning(event.turn)
-            case ReplyText() | ReplyAudio() | ReplyDone() | Interrupted():
+            case ReplyText() | ReplyAudio() | FunctionCalls() | ReplyDone() | Interrupted():
                 response = self._responses.get(event.turn)
                 return self._of_reply(event, response) if response and not response.over else []
             case Error():
@@ -145,19 +155,38 @@ class Conversation:
 
     def _of_beginning(self, turn: int) -> list[Message]:
         config = self.own_configs.pop(turn, self.config)
-        response = Response(turn, config, self.last_item)
-        self.last_item = response.item_id
+        response = Response(turn, config)
         self._responses[turn] = response
         while len(self._responses) > KEPT_RESPONSES:
             del self._responses[min(self._responses)]
-        return response.opening()
+        # One that may call functions has perhaps nothing to say.
+        return response.created() + ([] if config.offer.tools else self._open(response))
+
+    def _open(self, response: Response) -> list[Message]:
+        previous, self.last_item = self.last_item, response.item_id
+        return response.opening(previous)
+
+    def _of_calls(self, response: Response, calls: tuple[Call, ...]) -> list[Message]:
+        told = []
+        for call in calls:
+            told += response.call(call, self.last_item)
+            self.last_item = response.called[-1]["id"]
+        return told
+
+    def output(self, item_id: str, call_id: str, output: str) -> list[Message]:
+        item = output_item(item_id, call_id, output)
+        previous, self.last_item = self.last_item, item_id
+        return [added(item, previous), done(item, previous)]
 
     def _of_reply(
-        self, event: ReplyText | ReplyAudio | ReplyDone | Interrupted, response: Response
+        self, event: ReplyText | ReplyAudio | FunctionCalls | ReplyDone | Interrupted, response: Response
     ) -> list[Message]:
         match event:
             case ReplyText():
-                return response.text_delta(event.text)
+                opened = [] if response.speaks else self._open(response)
+                return opened + response.text_delta(event.text)
+            case FunctionCalls():
+                return self._of_calls(response, event.calls)
             case ReplyAudio():
                 return response.audio_delta(event.pcm)
             case ReplyDone():

@@ -7,11 +7,13 @@ import binascii
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from services.sophia.connection import complaint
 from services.sophia.session import SessionConfig
 from services.sophia.settings import SophiaSettings
+from services.sophia.tools import MAX_TOOLS, Offer, ToolFields, ToolName
 from services.sophia.vad import VadSettings
 from shared.errors import InputError
 
@@ -94,6 +96,11 @@ class Audio(_Part):
     output: AudioOutput | None = None
 
 
+class NamedTool(_Part):
+    type: Literal["function"]
+    name: ToolName
+
+
 class Answering(_Part):
     """What a session and a single response have in common."""
 
@@ -102,7 +109,8 @@ class Answering(_Part):
         None
     )
     audio: Audio | None = None
-    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tools: Annotated[list[ToolFields], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
 
     def applied_to(self, config: SessionConfig, max_chars: int) -> SessionConfig:
         """`config` with what is named here. Raises RefusedError."""
@@ -115,7 +123,16 @@ class Answering(_Part):
         voice = self.audio.output.voice if self.audio is not None and self.audio.output is not None else None
         if voice is not None:
             config = replace(config, voice=riva_voice(voice))
-        return config
+        return replace(config, offer=self._offer(config.offer))
+
+    def _offer(self, offer: Offer) -> Offer:
+        if self.tools is not None:
+            offer = Offer(tuple(tool.tool() for tool in self.tools), offer.choice)
+        if isinstance(self.tool_choice, NamedTool):
+            offer = replace(offer, name=self.tool_choice.name)
+        elif self.tool_choice is not None:
+            offer = replace(offer, choice=self.tool_choice, name="")
+        return offer
 
 
 class SessionFields(Answering):
@@ -175,6 +192,13 @@ class Item(_Part):
         return " ".join(part.text for part in self.content).strip()
 
 
+class CallOutput(_Part):
+    type: Literal["function_call_output"]
+    call_id: Id
+    output: str
+    id: Id | None = None
+
+
 class _Command(_Part):
     event_id: Annotated[str, Field(max_length=512)] | None = None
 
@@ -205,7 +229,7 @@ class Clear(_Command):
 
 class ItemCreate(_Command):
     type: Literal["conversation.item.create"]
-    item: Item
+    item: Annotated[Item | CallOutput, Field(discriminator="type")]
     previous_item_id: Id | None = None
 
 
@@ -253,7 +277,7 @@ def session_object(
     session_id: str, model: str, config: SessionConfig, settings: SophiaSettings, *, detects_turns: bool
 ) -> dict[str, Any]:
     """What holds: not what was asked for."""
-    vad = VadSettings()
+    vad, offer = VadSettings(), config.offer
     detection = {
         "type": "server_vad",
         "threshold": vad.start_threshold,
@@ -270,8 +294,16 @@ def session_object(
         "instructions": config.system or settings.system,
         "output_modalities": modalities(config),
         "max_output_tokens": settings.max_tokens,
-        "tools": [],
-        "tool_choice": "none",
+        "tools": [
+            {
+                "type": "function",
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": orjson.loads(tool.parameters),
+            }
+            for tool in offer.tools
+        ],
+        "tool_choice": {"type": "function", "name": offer.name} if offer.name else offer.choice,
         "audio": {
             "input": {
                 "format": pcm_format(),

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.sophia.history import Call
 from services.sophia.realtime_events import modalities, pcm_format
 from services.sophia.session import SessionConfig
 
@@ -36,23 +37,54 @@ def message_item(item_id: str, role: str, status: str, content: list[Message]) -
     }
 
 
+def call_item(item_id: str, call: Call, status: str, arguments: str) -> Message:
+    return {
+        "id": item_id,
+        "object": "realtime.item",
+        "type": "function_call",
+        "status": status,
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": arguments,
+    }
+
+
+def output_item(item_id: str, call_id: str, output: str) -> Message:
+    return {
+        "id": item_id,
+        "object": "realtime.item",
+        "type": "function_call_output",
+        "status": "completed",
+        "call_id": call_id,
+        "output": output,
+    }
+
+
 @dataclass
 class Response:
     """One reply: what its client has been told of it, and what remains to be told."""
 
     turn: int
     config: SessionConfig
-    previous: str | None
-    """The item before its own."""
+    previous: str | None = None
+    """The item before its message."""
     id: str = field(default_factory=lambda: new_id("resp"))
     item_id: str = field(default_factory=lambda: new_id("item"))
     text: str = ""
     over: bool = False
+    speaks: bool = False
+    """It has a message, which one that only calls functions has not."""
+    called: list[Message] = field(default_factory=list)
+    """The items of its calls."""
 
-    def opening(self) -> list[Message]:
+    def created(self) -> list[Message]:
+        return [{"type": "response.created", "response": self._response("in_progress", [], None)}]
+
+    def opening(self, previous: str | None) -> list[Message]:
+        """Of its message."""
+        self.speaks, self.previous = True, previous
         item = message_item(self.item_id, "assistant", "in_progress", [])
         return [
-            {"type": "response.created", "response": self._response("in_progress", [], None)},
             self._of("response.output_item.added", item=item),
             added(item, self.previous),
             self._of("response.content_part.added", self._place, part=self._part("")),
@@ -67,9 +99,27 @@ class Response:
         delta = base64.b64encode(pcm).decode()
         return [self._of("response.output_audio.delta", self._place, delta=delta)]
 
+    def call(self, call: Call, previous: str | None) -> list[Message]:
+        item_id, arguments = new_id("item"), call.arguments
+        index = {"output_index": len(self.called) + self.speaks}
+        item = call_item(item_id, call, "completed", arguments)
+        place = {"item_id": item_id, "call_id": call.id, **index}
+        begun = call_item(item_id, call, "in_progress", "")
+        self.called.append(item)
+        return [
+            self._of("response.output_item.added", index, item=begun),
+            added(begun, previous),
+            self._of("response.function_call_arguments.delta", place, delta=arguments),
+            self._of("response.function_call_arguments.done", place, name=call.name, arguments=arguments),
+            self._of("response.output_item.done", index, item=item),
+            done(item, previous),
+        ]
+
     def closing(self, status: str, text: str, details: Message | None = None) -> list[Message]:
         """`text` is what holds of the reply: the whole of it, or what was heard."""
         self.over = True
+        if not self.speaks:
+            return [self._done(status, self.called, details)]
         kind = "output_text" if self.config.silent else "output_audio"
         part = self._part(text)
         item_status = "completed" if status == "completed" else "incomplete"
@@ -86,8 +136,11 @@ class Response:
             self._of("response.content_part.done", self._place, part=part),
             self._of("response.output_item.done", item=item),
             done(item, self.previous),
-            {"type": "response.done", "response": self._response(status, [item], details)},
+            self._done(status, [item, *self.called], details),
         ]
+
+    def _done(self, status: str, output: list[Message], details: Message | None) -> Message:
+        return {"type": "response.done", "response": self._response(status, output, details)}
 
     @property
     def _place(self) -> Message:

@@ -30,6 +30,7 @@ from services.sophia.realtime_conversation import Conversation
 from services.sophia.realtime_events import (
     RATE,
     Append,
+    CallOutput,
     Clear,
     Command,
     Commit,
@@ -47,7 +48,7 @@ from services.sophia.realtime_items import Message, Utterance, new_id
 from services.sophia.session import Session, SessionConfig
 from services.sophia.voice_ws import Sessions
 from shared.audio import BYTES_PER_SAMPLE, duration_s
-from shared.errors import InputError, Overloaded, VoxloopError
+from shared.errors import InputError, Overloaded, PeerError, VoxloopError
 from shared.openai_errors import error_body
 
 MIN_COMMIT_S = 0.1
@@ -81,7 +82,7 @@ class Connection:
         self._id = new_id("sess")
         named = socket.query_params.get("model", "")[:100]
         self._model = named or sessions.settings.nova_model or "voxloop"
-        self._conversation = Conversation(SessionConfig(RATE, RATE))
+        self._conversation = Conversation(SessionConfig(RATE, RATE, hands_over=True))
         self._pending: Pending | None = None
         self._activity = Activity()
 
@@ -158,7 +159,7 @@ class Connection:
             try:
                 await self._pace.spend(MESSAGE_S)
                 await self._obey(parse(text))
-            except InputError as error:
+            except (InputError, PeerError) as error:
                 FAULTS.labels(error.code).inc()
                 self._tell([_error(error, event_id_of(text))])
 
@@ -167,12 +168,12 @@ class Connection:
             case Append():
                 await self._append(command.pcm())
             case SessionUpdate():
-                self._update(command)
+                await self._update(command)
             case ItemCreate():
                 self._create_item(command)
                 await self._pace.spend(TURN_S)
             case ResponseCreate():
-                self._create_response(command)
+                await self._create_response(command)
                 await self._pace.spend(TURN_S)
             case ResponseCancel():
                 self._cancel(command)
@@ -183,9 +184,10 @@ class Connection:
             case Clear():
                 await self._clear()
 
-    def _update(self, command: SessionUpdate) -> None:
+    async def _update(self, command: SessionUpdate) -> None:
         conversation, fields = self._conversation, command.session
         config = fields.applied_to(conversation.config, self._sessions.settings.max_text_chars)
+        await self._sessions.check(config)
         if self._session is not None:
             if config.language != conversation.config.language:
                 raise RefusedError(
@@ -203,21 +205,32 @@ class Connection:
         await hear(self._opened(), pcm, RATE, self._pace)
 
     def _create_item(self, command: ItemCreate) -> None:
+        if command.previous_item_id not in (None, self._conversation.last_item):
+            raise RefusedError("items can only be added at the end", param="previous_item_id")
+        if isinstance(command.item, CallOutput):
+            self._take_output(command.item)
+            return
         text, limit = command.item.text, self._sessions.settings.max_text_chars
         if not text:
             raise RefusedError("an item needs some text", param="item.content")
         if len(text) > limit:
             raise RefusedError(f"an item holds at most {limit} characters", param="item.content")
-        if command.previous_item_id not in (None, self._conversation.last_item):
-            raise RefusedError("items can only be added at the end", param="previous_item_id")
         self._opened().add(command.item.role, text)
         self._tell(self._conversation.typed(command.item.id or new_id("item"), command.item.role, text))
 
-    def _create_response(self, command: ResponseCreate) -> None:
+    def _take_output(self, item: CallOutput) -> None:
+        limit = self._sessions.settings.max_tool_chars
+        if len(item.output) > limit:
+            raise RefusedError(f"an output holds at most {limit} characters", param="item.output")
+        self._opened().tool_output(item.call_id, item.output)
+        self._tell(self._conversation.output(item.id or new_id("item"), item.call_id, item.output))
+
+    async def _create_response(self, command: ResponseCreate) -> None:
         config = None
         if command.response is not None:
             limit = self._sessions.settings.max_text_chars
             config = command.response.applied_to(self._conversation.config, limit)
+            await self._sessions.check(config)
         if self._pending is not None and not self._pending.is_asked:
             self._pending.is_asked, self._pending.asked = True, config
         elif self._pending is not None or self._opened().answering is not None:

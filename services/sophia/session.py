@@ -12,7 +12,8 @@ import math
 import re
 import uuid
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from services.sophia.backchannel import is_backchannel
 from services.sophia.events import (
@@ -24,16 +25,19 @@ from services.sophia.events import (
     ReplyStarted,
     SpeechStarted,
     SpeechStopped,
+    ToolCall,
     TranscriptFinal,
     TranscriptPartial,
 )
 from services.sophia.hearing import Heard, Hearing
-from services.sophia.history import History, Message
+from services.sophia.history import Call, History, Message, answer_call
 from services.sophia.metrics import EARLY_STARTS, FAULTS, PAUSES, TURNS
 from services.sophia.outbox import Outbox
 from services.sophia.riva import Listening
 from services.sophia.settings import SophiaSettings
-from services.sophia.turn import Engines, Reply, Stopwatch, Voice
+from services.sophia.tool_use import NO_TOOLS, Run, ToolUse
+from services.sophia.tools import Offer
+from services.sophia.turn import Engines, Prompt, Reply, Stopwatch, Voice
 from services.sophia.vad import Vad, VadSettings
 from shared.audio import RATE, Resampler, WholeSamples, duration_s
 from shared.errors import InputError, VoxloopError
@@ -60,6 +64,10 @@ class SessionConfig:
     """What was said is answered. Otherwise it is only told, and `respond` asks for the answer."""
     interruptible: bool = True
     """Speech over a reply hushes it, and may end it."""
+    offer: Offer = NO_TOOLS
+    """The client's own functions, and what must be called."""
+    hands_over: bool = False
+    """A call of one of them ends the reply, and the client asks for the next. Otherwise the reply waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,7 @@ class Session:
         self._awaiting_final = False
         self._utterance_s = 0.0  # of what is being said
         self._calmed = asyncio.Event()
+        self._asked: dict[str, asyncio.Future[str]] = {}  # the client, for the output of a call
         tasks.create_task(self._hearing.run())
 
     def close(self) -> None:
@@ -163,6 +172,16 @@ class Session:
         if not self._unanswered and not self.history.messages:
             raise InputError("there is nothing to answer yet")
         self._start_reply("", Stopwatch(), config)
+
+    def tool_output(self, call_id: str, output: str) -> None:
+        """What came of a call that the client was told of. Raises InputError where none such waits."""
+        asked = self._asked.pop(call_id, None)
+        if asked is not None and not asked.done():
+            asked.set_result(output)
+            return
+        under_way = self._reply is not None and self._reply.tools.answer(call_id, output)
+        if not under_way and not answer_call(self.history.messages, call_id, output):
+            raise InputError("no call of this id waits for its output")
 
     def truncate(self, turn: int, played_ms: float) -> bool:
         """The listener heard a reply up to here and dropped the rest; it may have ended already.
@@ -307,8 +326,8 @@ class Session:
         config = config or self._config
         self._take_in(self.history, text)
         self._unanswered.clear()
-        reply, messages = self._new_reply(config, stopwatch), self._messages(config, self.history)
-        self._begin(reply, self._tasks.create_task(self._run(reply, messages)))
+        reply, prompt = self._new_reply(config, stopwatch), self._prompt(config, self.history)
+        self._begin(reply, self._tasks.create_task(self._run(reply, prompt)))
 
     def _start_early(self, text: str) -> None:
         """Answer an interim as if it were the final, unheard until that confirms it."""
@@ -318,7 +337,7 @@ class Session:
         history = self.history.copy()
         self._take_in(history, text)
         reply = self._new_reply(self._config, Stopwatch(), held=True)
-        task = self._tasks.create_task(self._run(reply, self._messages(self._config, history)))
+        task = self._tasks.create_task(self._run(reply, self._prompt(self._config, history)))
         self._early = _EarlyStart(text, reply, task)
 
     def _drop_early(self) -> None:
@@ -334,25 +353,48 @@ class Session:
         if text:
             history.user(text)
 
-    def _messages(self, config: SessionConfig, history: History) -> list[Message]:
-        return self._settings.context().fit(config.system or self._settings.system, history.messages)
+    def _prompt(self, config: SessionConfig, history: History) -> Prompt:
+        """The conversation as it stands now, in front of what the reply itself calls."""
+        context, system = self._settings.context(), config.system or self._settings.system
+        conversation, tools = tuple(history.messages), self._offer(config).text
+        return lambda rounds: context.fit(system, [*conversation, *rounds], tools)
+
+    def _offer(self, config: SessionConfig) -> Offer:
+        """This deployment's functions and the client's own."""
+        return replace(config.offer, tools=(*self._engines.toolbox.tools.values(), *config.offer.tools))
 
     def _new_reply(self, config: SessionConfig, stopwatch: Stopwatch, *, held: bool = False) -> Reply:
         voice = Voice(config.language, config.voice, config.output_rate, config.animation, config.silent)
-        return Reply(
-            self._turn + 1, self.id, self._engines, self._settings, voice, self._emit, stopwatch, held=held
+        turn = self._turn + 1
+        runners: dict[str, Run] = dict.fromkeys(
+            self._engines.toolbox.tools, partial(self._engines.toolbox.run, session_id=self.id)
         )
+        if not config.hands_over:
+            runners |= {tool.name: partial(self._ask_client, turn) for tool in config.offer.tools}
+        tools = ToolUse(self._offer(config), runners, self._settings.tool_limits())
+        return Reply(
+            turn, self.id, self._engines, self._settings, voice, tools, self._emit, stopwatch, held=held
+        )
+
+    async def _ask_client(self, turn: int, call: Call) -> str:
+        asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._asked[call.id] = asked
+        try:
+            self._emit(ToolCall(turn, call.id, call.name, call.arguments))
+            return await asked
+        finally:
+            self._asked.pop(call.id, None)
 
     def _begin(self, reply: Reply, task: asyncio.Task[None]) -> None:
         self._turn = reply.turn
         self._reply, self._reply_task = reply, task
         self._emit(ReplyStarted(reply.turn))  # now, so that a pause or an end cannot come before it
 
-    async def _run(self, reply: Reply, messages: list[Message]) -> None:
+    async def _run(self, reply: Reply, prompt: Prompt) -> None:
         fault: Error | None = None
         try:
             async with asyncio.timeout(self._settings.max_turn_s):
-                await reply.run(messages)
+                await reply.run(prompt)
         except TimeoutError:
             longest = f"{self._settings.max_turn_s:g} s"
             fault = Error("turn_too_long", f"a reply is cut after {longest}", False, reply.turn)
@@ -366,7 +408,7 @@ class Session:
             EARLY_STARTS.labels("failed").inc()
         if self._reply is not reply:
             return  # interrupted while it failed: that has ended the turn and kept its history
-        self._ended = reply, self.history.assistant(reply.heard() if fault else reply.text.strip())
+        self._keep(reply, reply.heard() if fault else reply.text.strip())
         TURNS.labels("fault" if fault else "done").inc()
         self._no_reply()
         if fault is not None:
@@ -385,9 +427,21 @@ class Session:
         task.cancel()
         self._outbox.drop_turn(reply.turn)
         spoken = reply.heard()
-        self._ended = reply, self.history.assistant(spoken)
+        self._keep(reply, spoken)
         TURNS.labels("interrupted").inc()
         self._emit(Interrupted(reply.turn, spoken, round(reply.clock.played_ms())))
+
+    def _keep(self, reply: Reply, said: str) -> None:
+        """In the history: what a reply that has ended called, and of its words those that count."""
+        rounds = reply.tools.settled()
+        handed_over = rounds.pop() if reply.tools.told else None  # what was said comes before its outputs
+        for message in rounds:
+            self.history.add(message.role, "", message.calls)
+        if handed_over is not None:
+            kept: Message | None = self.history.add(handed_over.role, said, handed_over.calls)
+        else:
+            kept = self.history.assistant(said)
+        self._ended = reply, kept
 
     def _no_reply(self) -> None:
         self._reply = self._reply_task = None

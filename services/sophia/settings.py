@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.sophia.context import Context
+from services.sophia.tool_use import ToolLimits
 from shared.channels import Endpoint
 from shared.settings import Port, Seconds, ServiceSettings
 
@@ -87,6 +88,17 @@ class SophiaSettings(ServiceSettings):
     resume_s: Seconds = 120.0
     """How long a broken session's conversation is kept for a client that comes back."""
 
+    tools: Path | None = None
+    """A JSON file of the functions that the model may call in every session: see docs/voice.md."""
+    tools_api_key: SecretStr | None = None
+    """Sent to them as `authorization: Bearer …`."""
+    tool_deadline_s: Seconds = 10.0
+    """How long one call may take."""
+    tool_rounds: Annotated[int, Field(ge=1, le=16)] = 4
+    """How often the model may call within one reply; then it has to answer."""
+    max_tool_chars: Annotated[int, Field(ge=100)] = 1000
+    """Of the output of one call; a longer one is told to the model as an error."""
+
     answer_deadline_s: Seconds = 60.0
     first_token_deadline_s: Seconds = 10.0
     speech_deadline_s: Seconds = 5.0
@@ -122,6 +134,9 @@ class SophiaSettings(ServiceSettings):
 
     def context(self) -> Context:
         return Context(self.context_tokens, self.max_tokens, self.bytes_per_token)
+
+    def tool_limits(self) -> ToolLimits:
+        return ToolLimits(self.tool_deadline_s, self.tool_rounds, self.max_tool_chars)
 
     def riva(self) -> Endpoint:
         metadata = [("function-id", self.riva_function_id)] if self.riva_function_id else []

@@ -20,18 +20,21 @@ from services.sophia.events import (
     AnimationHeader,
     Error,
     Event,
+    FunctionCalls,
     ReplyAudio,
     ReplyDone,
     ReplyText,
     TurnMetrics,
 )
 from services.sophia.face import Face, FaceStream
-from services.sophia.history import Message
+from services.sophia.history import Call, Message
 from services.sophia.metrics import FAULTS, FRAMES_DROPPED, TURN_STAGE
 from services.sophia.playback import MediaClock, Transcript
 from services.sophia.riva import Riva
 from services.sophia.sentences import Clauses
 from services.sophia.settings import SophiaSettings
+from services.sophia.tool_use import ToolUse
+from services.sophia.tools import CallDelta, CallParts, Toolbox
 from shared.audio import BYTES_PER_SAMPLE, WholeSamples
 from shared.errors import Overloaded, PeerError, PeerProtocol, first_of
 
@@ -52,6 +55,11 @@ class Engines:
     riva: Riva
     answers: Answers
     face: Face
+    toolbox: Toolbox
+
+
+Prompt = Callable[[Sequence[Message]], Sequence[Message]]
+"""What the model is given, of the conversation and the rounds of calls that follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,7 @@ class Reply:
         engines: Engines,
         settings: SophiaSettings,
         voice: Voice,
+        tools: ToolUse,
         emit: Callable[[Event], None],
         stopwatch: Stopwatch,
         *,
@@ -109,6 +118,7 @@ class Reply:
         self.clock = MediaClock()
         self.text = ""
         self.all_sent = False
+        self.tools = tools
         self._engines = engines
         self._settings = settings
         self._voice = voice
@@ -146,12 +156,12 @@ class Reply:
     def heard_until(self, played_ms: float) -> str:
         return self.text.strip() if self._voice.silent else self._transcript.heard(played_ms)
 
-    async def run(self, messages: Sequence[Message]) -> None:
-        """Answer `messages`; returns when the listener has heard the end. Raises PeerError."""
+    async def run(self, prompt: Prompt) -> None:
+        """Answer `prompt`; returns when the listener has heard the end. Raises PeerError."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 animation = tasks.create_task(self._animate())
-                tasks.create_task(self._think(messages))
+                tasks.create_task(self._think(prompt))
                 tasks.create_task(self._speak())
                 await self._play()
                 await asyncio.wait([animation], timeout=self._settings.face_grace_s)
@@ -159,21 +169,46 @@ class Reply:
         except* PeerError as group:
             raise first_of(group) from None
         self.all_sent = True
+        if calls := self.tools.of_client:
+            self.tools.told = True
+            self._emit(FunctionCalls(self.turn, calls))
         self._emit(ReplyDone(self.turn, self.text.strip()))
         self._emit(
             TurnMetrics(self.turn, self._stopwatch.stages | {"reply_audio": round(self.clock.sent_ms, 1)})
         )
         await self.clock.until_played_out()
 
-    async def _think(self, messages: Sequence[Message]) -> None:
-        clauses = Clauses()
+    async def _think(self, prompt: Prompt) -> None:
+        """Answer by answer, until one calls nothing that is run here."""
+        going_on = True
+        while going_on:
+            said = len(self.text)
+            calls = await self._generate(prompt(self.tools.rounds))
+            going_on = bool(calls) and await self.tools.take(self.text[said:].strip(), calls, self._released)
+            if going_on:
+                self._stopwatch.mark("tools")
+        await self._clauses.put(None)
+        if not self.text.strip() and not self.tools.of_client:
+            raise PeerProtocol("nova", "the answer was empty")
+
+    async def _generate(self, messages: Sequence[Message]) -> list[Call]:
+        """One answer: its words are handed on, and what it calls is returned."""
+        clauses, parts = Clauses(), CallParts()
         settings = self._settings
         pieces = self._engines.answers.generate(
-            messages, max_tokens=settings.max_tokens, temperature=settings.temperature
+            messages,
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            offer=self.tools.offer,
         )
+        gap = " " if self.text and not self.text[-1].isspace() else ""
         async with aclosing(pieces):
             async for whole in pieces:
-                piece = whole[: MAX_ANSWER_CHARS - len(self.text)]
+                if isinstance(whole, CallDelta):
+                    parts.feed(whole)
+                    self._stopwatch.mark("llm_call")
+                    continue
+                piece, gap = (gap + whole)[: MAX_ANSWER_CHARS - len(self.text)], ""
                 if not piece:
                     break
                 self._stopwatch.mark("llm_first_token")
@@ -185,9 +220,7 @@ class Reply:
         for clause in clauses.flush():
             await self._clauses.put(clause)
             self._stopwatch.mark("first_clause")
-        await self._clauses.put(None)
-        if not self.text.strip():
-            raise PeerProtocol("nova", "the answer was empty")
+        return parts.calls()
 
     async def _speak(self) -> None:
         spoken_ms = 0.0

@@ -46,10 +46,11 @@ from services.sophia.opening import OpeningRate
 from services.sophia.outbox import Outbox
 from services.sophia.session import Session, SessionConfig
 from services.sophia.settings import SophiaSettings
+from services.sophia.tools import MAX_TOOLS, Offer, ToolFields
 from services.sophia.turn import Engines
 from shared.audio import MAX_RATE, MIN_RATE, RATE
 from shared.auth import subprotocol
-from shared.errors import InputError, Overloaded
+from shared.errors import InputError, Overloaded, PeerError
 from shared.problems import problem
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,24 @@ class SessionStart(_Message):
     system: str = ""
     animation: bool = False
     resume: Annotated[str, Field(max_length=100)] = ""
+    tools: Annotated[list[ToolFields], Field(max_length=MAX_TOOLS)] = []
+
+    def config(self) -> SessionConfig:
+        return SessionConfig(
+            self.sample_rate,
+            self.output_sample_rate,
+            self.language,
+            self.voice,
+            self.system,
+            self.animation,
+            offer=Offer(tuple(tool.tool() for tool in self.tools)),
+        )
+
+
+class ToolResult(_Message):
+    type: Literal["tool.result"]
+    call_id: Annotated[str, Field(max_length=64)]
+    output: str
 
 
 class Text(_Message):
@@ -90,11 +109,15 @@ class SessionEnd(_Message):
     type: Literal["session.end"]
 
 
-ClientMessage = Annotated[SessionStart | Text | Playback | Cancel | SessionEnd, Field(discriminator="type")]
-_parser: TypeAdapter[SessionStart | Text | Playback | Cancel | SessionEnd] = TypeAdapter(ClientMessage)
+ClientMessage = Annotated[
+    SessionStart | Text | ToolResult | Playback | Cancel | SessionEnd, Field(discriminator="type")
+]
+_parser: TypeAdapter[SessionStart | Text | ToolResult | Playback | Cancel | SessionEnd] = TypeAdapter(
+    ClientMessage
+)
 
 
-def parse(text: str) -> SessionStart | Text | Playback | Cancel | SessionEnd:
+def parse(text: str) -> SessionStart | Text | ToolResult | Playback | Cancel | SessionEnd:
     """Raises InputError, in words for the client's developer; never repeats what it was sent."""
     try:
         return _parser.validate_json(text)
@@ -179,12 +202,14 @@ class Connection:
                     await hear(self._open(tasks), data, self._rate, self._pace)
                 else:
                     await self._command(parse(message.get("text") or ""), tasks)
-            except InputError as error:
+            except (InputError, PeerError) as error:
                 FAULTS.labels(error.code).inc()
                 self._outbox.put(Error(error.code, str(error), error.retryable))
 
     async def _command(
-        self, command: SessionStart | Text | Playback | Cancel | SessionEnd, tasks: asyncio.TaskGroup
+        self,
+        command: SessionStart | Text | ToolResult | Playback | Cancel | SessionEnd,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         limit = self._sessions.settings.max_text_chars
         match command:
@@ -193,14 +218,15 @@ class Connection:
                     raise InputError("the session has started already")
                 if len(command.system) > limit:
                     raise InputError(f"system: more than {limit} characters")
-                if not self._sessions.settings.context().takes(command.system):
-                    raise InputError("system: leaves no room for a question in the model's context")
+                await self._sessions.check(command.config())
                 self._open(tasks, command)
             case Text():
                 if len(command.text) > limit:
                     raise InputError(f"text: more than {limit} characters")
                 self._open(tasks).text(command.text)
                 await self._pace.spend(TURN_S)
+            case ToolResult():
+                self._open(tasks).tool_output(command.call_id, command.output)
             case Playback():
                 self._open(tasks).playback(command.played_ms)
             case Cancel():
@@ -252,15 +278,7 @@ class Sessions:
 
     def open(self, start: SessionStart, outbox: Outbox, tasks: asyncio.TaskGroup) -> Session:
         history = self._take_up(start.resume) if start.resume else History(self.settings.max_history_chars)
-        config = SessionConfig(
-            start.sample_rate,
-            start.output_sample_rate,
-            start.language,
-            start.voice,
-            start.system,
-            start.animation,
-        )
-        return self.begin(config, outbox, tasks, history)
+        return self.begin(start.config(), outbox, tasks, history)
 
     def begin(
         self,
@@ -271,6 +289,22 @@ class Sessions:
     ) -> Session:
         history = history or History(self.settings.max_history_chars)
         return Session(config, self._engines, self.settings, history, outbox, tasks)
+
+    async def check(self, config: SessionConfig) -> None:
+        """Whether a session of this kind can be served. Raises InputError; PeerError where nova is away."""
+        offer, own = config.offer, self._engines.toolbox.tools
+        names = [tool.name for tool in offer.tools]
+        if len(set(names)) < len(names):
+            raise InputError("tools: two functions have the same name")
+        if taken := own.keys() & set(names):
+            raise InputError(f"tools: {min(taken)!r} is a function of this server's own")
+        if offer.name and offer.name not in (*names, *own):
+            raise InputError(f"tool_choice: there is no function {offer.name!r}")
+        tools = Offer((*own.values(), *offer.tools)).text
+        if not self.settings.context().takes(config.system or self.settings.system, tools):
+            raise InputError("the instructions and tools leave no room for a question in the model's context")
+        if offer.tools:
+            await self._engines.answers.check_tools()
 
     async def drain(self) -> None:
         """Open no more sessions, and wait until those that are open have ended: each after its turn."""

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """`arguments` is JSON text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     role: str
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    """Of an assistant."""
+    call_id: str = ""
+    """Of a tool: the call that this answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the model may call, in OpenAI's form: `functions` are the objects under `function`."""
+
+    functions: tuple[dict[str, Any], ...]
+    choice: str | dict[str, Any] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +41,14 @@ class Chat:
     """A conversation, which the model's own chat template turns into text."""
 
     messages: tuple[Message, ...]
+    tools: Tools | None = None
+
+    @property
+    def uses_tools(self) -> bool:
+        """Whether it takes a contract that carries them."""
+        return self.tools is not None or any(
+            message.calls or message.role == "tool" for message in self.messages
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +81,16 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class CallDelta:
+    """What is new of the call at `index`: its id and name come once, its arguments in pieces."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The end of an answer that ended well.
 
@@ -62,6 +101,9 @@ class Finish:
     reason: FinishReason
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+
+Part = Piece | CallDelta | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +120,11 @@ class Contract(Protocol):
 
     name: str
     peer: str
+    carries_tools: bool
+    """Whether a prompt may use tools. An upstream that takes and gives text alone has no place for them."""
 
-    def generate(
-        self, prompt: Prompt, sampling: Sampling, *, stream: bool
-    ) -> AsyncGenerator[Piece | Finish, None]:
-        """Pieces and then one Finish; without `stream` the whole answer is one piece.
+    def generate(self, prompt: Prompt, sampling: Sampling, *, stream: bool) -> AsyncGenerator[Part, None]:
+        """Pieces, parts of calls, and then one Finish; without `stream` the whole text is one piece.
 
         Closing the generator early stops the generation upstream. Raises InputError for a prompt that
         the model cannot take, PeerError for all else.

@@ -17,7 +17,18 @@ import orjson
 from aiohttp.http_exceptions import ContentEncodingError
 from pydantic import SecretStr
 
-from services.nova.contracts import Chat, Deadlines, Finish, FinishReason, Piece, Prompt, Sampling
+from services.nova.contracts import (
+    CallDelta,
+    Chat,
+    Deadlines,
+    Finish,
+    FinishReason,
+    Message,
+    Part,
+    Piece,
+    Prompt,
+    Sampling,
+)
 from shared.errors import (
     InputError,
     PeerError,
@@ -33,8 +44,15 @@ PEER = "openai"
 MAX_EVENT = 1 << 20
 """Bytes of one event, or of an answer that is not streamed."""
 
+MAX_CALLS = 64
+"""Of one answer."""
+
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_REASONS: dict[str, FinishReason] = {"length": "length", "abort": "cancelled"}  # all else is an end
+_REASONS: dict[str, FinishReason] = {  # all else is an end
+    "length": "length",
+    "abort": "cancelled",
+    "tool_calls": "tool_calls",
+}
 
 T = TypeVar("T")
 
@@ -42,6 +60,7 @@ T = TypeVar("T")
 class OpenAiContract:
     name = "openai"
     peer = PEER
+    carries_tools = True
 
     def __init__(
         self, url: str, model: str, key: SecretStr | None, deadlines: Deadlines, *, connections: int
@@ -62,7 +81,7 @@ class OpenAiContract:
 
     async def generate(
         self, prompt: Prompt, sampling: Sampling, *, stream: bool
-    ) -> AsyncGenerator[Piece | Finish, None]:
+    ) -> AsyncGenerator[Part, None]:
         path, body = _request(self._model, prompt, sampling, stream=stream)
         limit_s = self._deadlines.first_token_s if stream else self._deadlines.answer_s
         async with self._post(path, body, limit_s) as response:
@@ -70,21 +89,27 @@ class OpenAiContract:
                 answer = _json(await _within(limit_s, _all(response)))
                 choice = _choice(answer)
                 yield Piece(_text(choice, "message"), 0)
+                for call in _calls(choice, "message"):
+                    yield call
                 yield _finish(choice.get("finish_reason"), answer.get("usage"))
                 return
             events, reason, usage = _Events(response), None, None
             while (come := await _within(limit_s, events.next())) is not None:
-                texts = []
+                texts, calls = [], []
                 for event in come:
                     if choices := event.get("choices"):
                         choice = _choice({"choices": choices})
                         if text := _text(choice, "delta"):
                             texts.append(text)
+                        calls += _calls(choice, "delta")
                         reason = choice.get("finish_reason") or reason
                     usage = event.get("usage") or usage
                 if texts:
                     limit_s = self._deadlines.inter_token_s
                     yield Piece("".join(texts), len(texts))
+                for call in calls:
+                    limit_s = self._deadlines.inter_token_s
+                    yield call
             yield _finish(reason, usage)
 
     async def close(self) -> None:
@@ -165,9 +190,25 @@ def _request(model: str, prompt: Prompt, sampling: Sampling, *, stream: bool) ->
     if sampling.seed is not None:
         body["seed"] = sampling.seed
     if isinstance(prompt, Chat):
-        messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        return "/chat/completions", body | {"messages": messages}
+        body["messages"] = [_message_body(message) for message in prompt.messages]
+        if (tools := prompt.tools) is not None:
+            body["tools"] = [{"type": "function", "function": function} for function in tools.functions]
+            body["tool_choice"] = tools.choice
+        return "/chat/completions", body
     return "/completions", body | {"prompt": prompt.text}
+
+
+def _message_body(message: Message) -> dict[str, Any]:
+    body: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.call_id:
+        body["tool_call_id"] = message.call_id
+    if message.calls:
+        body["content"] = message.content or None
+        body["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.calls
+        ]
+    return body
 
 
 async def _within(limit_s: float, awaitable: Awaitable[T]) -> T:
@@ -227,6 +268,25 @@ def _text(choice: dict[str, Any], key: str) -> str:
     if not isinstance(text, str):
         raise PeerProtocol(PEER, "an answer whose text is none")
     return text
+
+
+def _calls(choice: dict[str, Any], key: str) -> list[CallDelta]:
+    inner = choice.get(key)
+    calls = (inner.get("tool_calls") if isinstance(inner, dict) else None) or []
+    if not isinstance(calls, list):
+        raise PeerProtocol(PEER, "an answer whose tool calls are no list")
+    return [_call(call, place) for place, call in enumerate(calls)]
+
+
+def _call(call: object, place: int) -> CallDelta:
+    """A call that says no index, as in an answer that is not streamed, has its place in the list."""
+    match call:
+        case {"function": dict() as function, **more}:
+            index = place if (told := more.get("index")) is None else told
+            match (index, more.get("id") or "", function.get("name") or "", function.get("arguments") or ""):
+                case (int(), str() as call_id, str() as name, str() as arguments) if 0 <= index < MAX_CALLS:
+                    return CallDelta(index, call_id, name, arguments)
+    raise PeerProtocol(PEER, "an answer with a malformed tool call")
 
 
 def _finish(reason: object, usage: object) -> Finish:

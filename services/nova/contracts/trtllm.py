@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from services.nova.contracts import Finish, FinishReason, Piece, Prompt, Sampling, tensors
+from services.nova.contracts import Finish, FinishReason, Part, Piece, Prompt, Sampling, tensors
 from services.nova.contracts.triton_model import TritonModel
 from services.nova.triton_client import PEER
 from shared.errors import PeerProtocol
@@ -27,13 +27,14 @@ _ASKED = (tensors.flag("sampling_param_exclude_input_from_output"), tensors.flag
 class TrtllmContract:
     name = "trtllm"
     peer = PEER
+    carries_tools = False
 
     def __init__(self, model: TritonModel) -> None:
         self._model = model
 
     async def generate(
         self, prompt: Prompt, sampling: Sampling, *, stream: bool
-    ) -> AsyncGenerator[Piece | Finish, None]:
+    ) -> AsyncGenerator[Part, None]:
         inputs = [
             tensors.string("text_input", await self._model.text_of(prompt)),
             tensors.flag("streaming", stream),

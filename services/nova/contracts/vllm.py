@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from services.nova.contracts import Finish, FinishReason, Piece, Prompt, Sampling, tensors
+from services.nova.contracts import Finish, FinishReason, Part, Piece, Prompt, Sampling, tensors
 from services.nova.contracts.triton_model import TritonModel
 from services.nova.triton_client import PEER
 from shared.errors import PeerProtocol
@@ -32,13 +32,14 @@ _WHOLE = (tensors.flag("stream", False), tensors.flag("exclude_input_in_output")
 class VllmContract:
     name = "vllm"
     peer = PEER
+    carries_tools = False
 
     def __init__(self, model: TritonModel) -> None:
         self._model = model
 
     async def generate(
         self, prompt: Prompt, sampling: Sampling, *, stream: bool
-    ) -> AsyncGenerator[Piece | Finish, None]:
+    ) -> AsyncGenerator[Part, None]:
         inputs = (
             tensors.string("text_input", await self._model.text_of(prompt)),
             tensors.string("sampling_parameters", sampling_parameters(sampling)),

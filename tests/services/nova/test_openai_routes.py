@@ -85,14 +85,16 @@ async def test_what_a_client_sends_as_a_matter_of_course_does_no_harm(http: http
     ("more", "words"),
     [
         ({"n": 2}, "n is not supported"),
-        ({"tools": [{"type": "function"}]}, "tools is not supported"),
+        ({"tools": [{"type": "function", "function": {"name": "x"}}]}, "NOVA_CONTRACT=vllm takes"),
+        ({"tools": [{"type": "function", "function": {"name": "x y"}}]}, "tools.0.function.name"),
         ({"logprobs": True}, "logprobs is not supported"),
         ({"response_format": {"type": "json_object"}}, "response_format is not supported"),
         ({"temperature": 3}, "temperature"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 10**9}, "max_tokens"),
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "tool", "content": "5"}]}, "role"),
+        ({"messages": [{"role": "tool", "content": "5"}]}, "carries none"),
+        ({"messages": [{"role": "wizard", "content": "5"}]}, "role"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "type"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from services.sophia.context import MESSAGE_TOKENS, MIN_QUESTION_TOKENS, Context
-from services.sophia.history import Message
+from services.sophia.history import Call, Message
 from services.sophia.settings import SophiaSettings
 
 CONTEXT = Context(tokens=500, answer_tokens=100)
@@ -42,6 +42,32 @@ def test_the_newest_words_stay_and_no_answer_comes_without_its_question(
     assert messages[0].role == "user"
     assert conversation[-1].content.endswith(messages[-1].content)
     assert messages[:-1] == conversation[:-1][len(conversation) - len(messages) :]
+
+
+calls = st.builds(Call, st.just("123456789"), st.just("weather"), st.just("{}"), texts | st.none())
+rounds = st.lists(st.builds(Message, st.just("assistant"), texts, st.tuples(calls) | st.tuples(calls, calls)))
+
+
+@given(texts, rounds.filter(bool), st.just("") | texts)
+def test_with_calls_it_does_not_overflow_either_and_keeps_their_question(
+    question: str, rounds: list[Message], tools: str
+) -> None:
+    context = Context(tokens=2000, answer_tokens=100)
+    messages = context.fit("", [Message("user", question), *rounds], tools)
+    calls = [call for message in messages for call in message.calls]
+    outputs = "".join(call.name + call.id + call.arguments + (call.output or "") for call in calls)
+    most = most_tokens(messages) + len(outputs.encode()) + (len(calls) + 1) * MESSAGE_TOKENS
+    assert most + len(tools.encode()) + 100 <= 2000
+    assert messages[0].role == "user"
+    assert [call.id for call in messages[-1].calls] == [call.id for call in rounds[-1].calls]
+
+
+def test_of_an_output_that_is_too_long_the_beginning_stays() -> None:
+    called = Message("assistant", "", (Call("1", "weather", "{}", "sunny " * 200),))
+    question, answer = CONTEXT.fit("", [Message("user", "weather?"), called])
+    assert question.content == "weather?"
+    assert (answer.calls[0].output or "").startswith("sunny sunny")
+    assert len(answer.calls[0].output or "") < 400
 
 
 def test_a_short_conversation_is_given_whole_behind_the_system_prompt() -> None:

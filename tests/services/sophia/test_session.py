@@ -14,6 +14,7 @@ from services.sophia.outbox import Outbox
 from services.sophia.riva import Riva
 from services.sophia.session import Session, SessionConfig
 from services.sophia.settings import SophiaSettings
+from services.sophia.tools import Toolbox
 from services.sophia.turn import Engines
 from shared.channels import Endpoint
 from tests.services.sophia.engines import Scripted
@@ -30,6 +31,7 @@ async def conversation(engines: Scripted) -> AsyncIterator[tuple[Session, Outbox
         Riva(Endpoint("riva", engines.addresses["riva"]), 5),
         Answers(Endpoint("nova", engines.addresses["nova"]), "", 5, 5),
         Face(Endpoint("aurora", engines.addresses["aurora"])),
+        Toolbox(None, None, 1000),
     )
     outbox = Outbox()
     try:
@@ -41,7 +43,7 @@ async def conversation(engines: Scripted) -> AsyncIterator[tuple[Session, Outbox
             raise OverError
     except* OverError:
         pass
-    for peer in (peers.riva, peers.answers, peers.face):
+    for peer in (peers.riva, peers.answers, peers.face, peers.toolbox):
         await peer.close()
 
 

@@ -24,25 +24,37 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eshared/wire/nova/v1/nova.proto\x12\x0fvoxloop.nova.v1\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"\xa4\x01\n\x08Sampling\x12\x17\n\nmax_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x03\x88\x01\x01\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"\xa6\x01\n\x0fGenerateRequest\x12*\n\x08messages\x18\x01 \x03(\x0b\x32\x18.voxloop.nova.v1.Message\x12+\n\x08sampling\x18\x02 \x01(\x0b\x32\x19.voxloop.nova.v1.Sampling\x12+\n\x08priority\x18\x03 \x01(\x0e\x32\x19.voxloop.nova.v1.Priority\x12\r\n\x05model\x18\x04 \x01(\t\"U\n\x10GenerateResponse\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12)\n\x06\x66inish\x18\x02 \x01(\x0b\x32\x17.voxloop.nova.v1.FinishH\x00\x42\x06\n\x04part\"m\n\x06\x46inish\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x15\n\rprompt_tokens\x18\x02 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x03 \x01(\r\x12\x0f\n\x07ttft_ms\x18\x04 \x01(\x01\x12\x10\n\x08total_ms\x18\x05 \x01(\x01*L\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRIORITY_VOICE\x10\x01\x12\x12\n\x0ePRIORITY_BATCH\x10\x02\x32Y\n\x04Nova\x12Q\n\x08Generate\x12 .voxloop.nova.v1.GenerateRequest\x1a!.voxloop.nova.v1.GenerateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eshared/wire/nova/v1/nova.proto\x12\x0fvoxloop.nova.v1\"\x11\n\x0f\x44\x65scribeRequest\"+\n\x0b\x44\x65scription\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05tools\x18\x02 \x01(\x08\"c\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12(\n\x05\x63\x61lls\x18\x03 \x03(\x0b\x32\x19.voxloop.nova.v1.ToolCall\x12\x0f\n\x07\x63\x61ll_id\x18\x04 \x01(\t\"=\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nparameters\x18\x03 \x01(\t\"7\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\t\"G\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\'\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32\x19.voxloop.nova.v1.ToolCall\"\xa4\x01\n\x08Sampling\x12\x17\n\nmax_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x03\x88\x01\x01\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"\x91\x02\n\x0fGenerateRequest\x12*\n\x08messages\x18\x01 \x03(\x0b\x32\x18.voxloop.nova.v1.Message\x12+\n\x08sampling\x18\x02 \x01(\x0b\x32\x19.voxloop.nova.v1.Sampling\x12+\n\x08priority\x18\x03 \x01(\x0e\x32\x19.voxloop.nova.v1.Priority\x12\r\n\x05model\x18\x04 \x01(\t\x12$\n\x05tools\x18\x05 \x03(\x0b\x32\x15.voxloop.nova.v1.Tool\x12\x30\n\x0btool_choice\x18\x06 \x01(\x0e\x32\x1b.voxloop.nova.v1.ToolChoice\x12\x11\n\ttool_name\x18\x07 \x01(\t\"\x85\x01\n\x10GenerateResponse\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12)\n\x06\x66inish\x18\x02 \x01(\x0b\x32\x17.voxloop.nova.v1.FinishH\x00\x12.\n\x04\x63\x61ll\x18\x03 \x01(\x0b\x32\x1e.voxloop.nova.v1.ToolCallDeltaH\x00\x42\x06\n\x04part\"m\n\x06\x46inish\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x15\n\rprompt_tokens\x18\x02 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x03 \x01(\r\x12\x0f\n\x07ttft_ms\x18\x04 \x01(\x01\x12\x10\n\x08total_ms\x18\x05 \x01(\x01*R\n\nToolChoice\x12\x14\n\x10TOOL_CHOICE_AUTO\x10\x00\x12\x14\n\x10TOOL_CHOICE_NONE\x10\x01\x12\x18\n\x14TOOL_CHOICE_REQUIRED\x10\x02*L\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRIORITY_VOICE\x10\x01\x12\x12\n\x0ePRIORITY_BATCH\x10\x02\x32\xa5\x01\n\x04Nova\x12J\n\x08\x44\x65scribe\x12 .voxloop.nova.v1.DescribeRequest\x1a\x1c.voxloop.nova.v1.Description\x12Q\n\x08Generate\x12 .voxloop.nova.v1.GenerateRequest\x1a!.voxloop.nova.v1.GenerateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shared.wire.nova.v1.nova_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRIORITY']._serialized_start=627
-  _globals['_PRIORITY']._serialized_end=703
-  _globals['_MESSAGE']._serialized_start=51
-  _globals['_MESSAGE']._serialized_end=91
-  _globals['_SAMPLING']._serialized_start=94
-  _globals['_SAMPLING']._serialized_end=258
-  _globals['_GENERATEREQUEST']._serialized_start=261
-  _globals['_GENERATEREQUEST']._serialized_end=427
-  _globals['_GENERATERESPONSE']._serialized_start=429
-  _globals['_GENERATERESPONSE']._serialized_end=514
-  _globals['_FINISH']._serialized_start=516
-  _globals['_FINISH']._serialized_end=625
-  _globals['_NOVA']._serialized_start=705
-  _globals['_NOVA']._serialized_end=794
+  _globals['_TOOLCHOICE']._serialized_start=1099
+  _globals['_TOOLCHOICE']._serialized_end=1181
+  _globals['_PRIORITY']._serialized_start=1183
+  _globals['_PRIORITY']._serialized_end=1259
+  _globals['_DESCRIBEREQUEST']._serialized_start=51
+  _globals['_DESCRIBEREQUEST']._serialized_end=68
+  _globals['_DESCRIPTION']._serialized_start=70
+  _globals['_DESCRIPTION']._serialized_end=113
+  _globals['_MESSAGE']._serialized_start=115
+  _globals['_MESSAGE']._serialized_end=214
+  _globals['_TOOL']._serialized_start=216
+  _globals['_TOOL']._serialized_end=277
+  _globals['_TOOLCALL']._serialized_start=279
+  _globals['_TOOLCALL']._serialized_end=334
+  _globals['_TOOLCALLDELTA']._serialized_start=336
+  _globals['_TOOLCALLDELTA']._serialized_end=407
+  _globals['_SAMPLING']._serialized_start=410
+  _globals['_SAMPLING']._serialized_end=574
+  _globals['_GENERATEREQUEST']._serialized_start=577
+  _globals['_GENERATEREQUEST']._serialized_end=850
+  _globals['_GENERATERESPONSE']._serialized_start=853
+  _globals['_GENERATERESPONSE']._serialized_end=986
+  _globals['_FINISH']._serialized_start=988
+  _globals['_FINISH']._serialized_end=1097
+  _globals['_NOVA']._serialized_start=1262
+  _globals['_NOVA']._serialized_end=1427
 # @@protoc_insertion_point(module_scope)

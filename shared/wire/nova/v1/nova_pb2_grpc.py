@@ -34,6 +34,11 @@ class NovaStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.Describe = channel.unary_unary(
+                '/voxloop.nova.v1.Nova/Describe',
+                request_serializer=shared_dot_wire_dot_nova_dot_v1_dot_nova__pb2.DescribeRequest.SerializeToString,
+                response_deserializer=shared_dot_wire_dot_nova_dot_v1_dot_nova__pb2.Description.FromString,
+                _registered_method=True)
         self.Generate = channel.unary_stream(
                 '/voxloop.nova.v1.Nova/Generate',
                 request_serializer=shared_dot_wire_dot_nova_dot_v1_dot_nova__pb2.GenerateRequest.SerializeToString,
@@ -44,6 +49,12 @@ class NovaStub:
 class NovaServicer:
     """Missing associated documentation comment in .proto file."""
 
+    def Describe(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Generate(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -53,6 +64,11 @@ class NovaServicer:
 
 def add_NovaServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Describe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Describe,
+                    request_deserializer=shared_dot_wire_dot_nova_dot_v1_dot_nova__pb2.DescribeRequest.FromString,
+                    response_serializer=shared_dot_wire_dot_nova_dot_v1_dot_nova__pb2.Description.SerializeToString,
+            ),
             'Generate': grpc.unary_stream_rpc_method_handler(
                     servicer.Generate,
                     request_deserializer=shared_dot_wire_dot_nova_dot_v1_dot_nova__pb2.GenerateRequest.FromString,
@@ -68,6 +84,33 @@ def add_NovaServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Nova:
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Describe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/voxloop.nova.v1.Nova/Describe',
+            shared_dot_wire_dot_nova_dot_v1_dot_nova__pb2.DescribeRequest.SerializeToString,
+            shared_dot_wire_dot_nova_dot_v1_dot_nova__pb2.Description.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Generate(request,

@@ -33,14 +33,23 @@ class NovaStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> NovaAsyncStub: ...
+    Describe: _grpc.UnaryUnaryMultiCallable[_nova_pb2.DescribeRequest, _nova_pb2.Description]
     Generate: _grpc.UnaryStreamMultiCallable[_nova_pb2.GenerateRequest, _nova_pb2.GenerateResponse]
 
 @_typing.type_check_only
 class NovaAsyncStub(NovaStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
+    Describe: _aio.UnaryUnaryMultiCallable[_nova_pb2.DescribeRequest, _nova_pb2.Description]  # type: ignore[assignment]
     Generate: _aio.UnaryStreamMultiCallable[_nova_pb2.GenerateRequest, _nova_pb2.GenerateResponse]  # type: ignore[assignment]
 
 class NovaServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def Describe(
+        self,
+        request: _nova_pb2.DescribeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_nova_pb2.Description, _abc.Awaitable[_nova_pb2.Description]]: ...
+
     @_abc_1.abstractmethod
     def Generate(
         self,

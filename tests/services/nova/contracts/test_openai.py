@@ -143,6 +143,14 @@ async def test_what_goes_wrong_has_its_error(
         ('nonsense {"choices": [7]}', PeerProtocol),
         ('nonsense {"choices": [{"delta": {"content": 7}}]}', PeerProtocol),
         ('nonsense {"choices": [{"finish_reason": 7}]}', PeerProtocol),
+        ('nonsense {"choices": [{"delta": {"tool_calls": 7}}]}', PeerProtocol),
+        ('nonsense {"choices": [{"delta": {"tool_calls": [7]}}]}', PeerProtocol),
+        ('nonsense {"choices": [{"delta": {"tool_calls": [{"index": -1, "function": {}}]}}]}', PeerProtocol),
+        ('nonsense {"choices": [{"delta": {"tool_calls": [{"index": 1e9, "function": {}}]}}]}', PeerProtocol),
+        (
+            'nonsense {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"name": 7}}]}}]}',
+            PeerProtocol,
+        ),
     ],
 )
 async def test_a_stream_that_goes_wrong_has_its_error(
