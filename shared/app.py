@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -166,5 +167,8 @@ async def _serve(settings: S, create_app: Callable[[S], FastAPI]) -> bool:
         # end us before the cleaning up.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        # What is loaded now stays: a full collection that walks through it stops all for 50 to 100 ms.
+        gc.collect()
+        gc.freeze()
         await server.serve()
     return server.started

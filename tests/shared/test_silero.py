@@ -5,16 +5,31 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+import onnxruntime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.silero import WINDOW_BYTES, VoiceDetector
+from shared.silero import CONTEXT, WINDOW, WINDOW_BYTES, VoiceDetector, model_path
 from tests.embedded.speech.conftest import cut, sample
 
 
 def probabilities(pcm: bytes, size: int = 3200) -> list[float]:
     detector = VoiceDetector()
     return [probability for piece in cut(pcm, size) for _, probability in detector.feed(piece)]
+
+
+def test_the_network_is_the_one_of_the_file() -> None:
+    graph = onnxruntime.InferenceSession(str(model_path()), providers=["CPUExecutionProvider"])
+    loud = np.random.default_rng(2).normal(0, 9000, 20 * WINDOW).clip(-32768, 32767).astype("<i2").tobytes()
+    pcm = sample("question") + loud + bytes(10 * WINDOW_BYTES)
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+    state, before, expected = np.zeros((2, 1, 128), np.float32), np.zeros(CONTEXT, np.float32), []
+    for window in samples[: len(samples) // WINDOW * WINDOW].reshape(-1, WINDOW):
+        framed = np.concatenate([before, window])
+        before = framed[-CONTEXT:]
+        output, state = graph.run(None, {"input": framed[None], "state": state, "sr": np.array(16000)})
+        expected.append(float(output[0, 0]))
+    assert np.abs(np.array(probabilities(pcm)) - expected).max() < 1e-4
 
 
 def test_speech_is_told_from_silence_and_noise() -> None:
