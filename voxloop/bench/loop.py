@@ -65,9 +65,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Loop:
-    url: str
+    base: str
+    """ws://host:port of sophia."""
     engines: asyncio.subprocess.Process
     processes: tuple[psutil.Process, ...]
+    log_file: Path
+    """sophia's."""
+
+    @property
+    def url(self) -> str:
+        return f"{self.base}/sophia/voice"
 
     async def events(self) -> list[Event]:
         """What the engines saw since this was asked last."""
@@ -89,27 +96,27 @@ def run(plan: Plan | None = None) -> Report:
 
 
 async def _run(plan: Plan) -> Report:
-    speech = _speech()
+    sound = speech()
     rows: list[Row] = []
     async with loop(Pace()) as running:
         for sessions, seconds in plan.rounds:
-            rows.append(await _round(running, sessions, seconds, speech))
-    out = figures(rows) | {"early_hidden_share": await _hidden(plan, speech)}
+            rows.append(await _round(running, sessions, seconds, sound))
+    out = figures(rows) | {"early_hidden_share": await _hidden(plan, sound)}
     return Report("loop", rows, out, (f"load of the machine (1 min): {os.getloadavg()[0]:.2f}",))
 
 
-async def _hidden(plan: Plan, speech: bytes) -> float | None:
+async def _hidden(plan: Plan, sound: bytes) -> float | None:
     after: list[float] = []
     for early in ("0", "1"):
         async with loop(plan.thinking, {"SOPHIA_EARLY_START": early}) as running:
-            measured = await _round(running, *plan.early, speech)
+            measured = await _round(running, *plan.early, sound)
         if measured["after_final_ms_p50"] is None:
             return None
         after.append(measured["after_final_ms_p50"])
     return round((after[0] - after[1]) / (1e3 * plan.thinking.first_token_s), 3)
 
 
-def _speech() -> bytes:
+def speech() -> bytes:
     """The recorded question from its first voiced sample to its last, in whole steps."""
     pcm = read_wav(QUESTION, RATE)
     loud = [index for index, sample in enumerate(memoryview(pcm).cast("h")) if abs(sample) > LOUD]
@@ -117,9 +124,9 @@ def _speech() -> bytes:
     return voiced[len(voiced) % STEP :]
 
 
-async def _round(running: Loop, sessions: int, seconds: float, speech: bytes) -> Row:
+async def _round(running: Loop, sessions: int, seconds: float, sound: bytes) -> Row:
     cpu_s, started = running.cpu_s(), time.monotonic()
-    talking = asyncio.create_task(talk(running.url, sessions, seconds, speech))
+    talking = asyncio.create_task(talk(running.url, sessions, seconds, sound))
     await asyncio.wait({talking}, timeout=seconds)
     minutes = (time.monotonic() - started) / 60
     spent_s, memory_mb = running.cpu_s() - cpu_s, running.memory_mb()
@@ -224,7 +231,7 @@ async def loop(pace: Pace, env: Mapping[str, str] | None = None) -> AsyncIterato
                 )
             processes = tuple(psutil.Process(supervisor.pid(name)) for name in ("nova", "sophia"))
             with _on_core(-1):
-                yield Loop(f"ws://127.0.0.1:{http}/sophia/voice", engines, processes)
+                yield Loop(f"ws://127.0.0.1:{http}", engines, processes, supervisor.log_of("sophia"))
         finally:
             await supervisor.stop()
             engines.kill()

@@ -26,6 +26,7 @@ from statistics import median
 
 import uvloop
 
+from voxloop.bench.manners_metrics import SESSIONS, TASKS, fallen, metric
 from voxloop.bench.manners_sessions import visits
 from voxloop.bench.manners_sounds import KINDS, noises
 from voxloop.bench.manners_stack import House, house
@@ -106,13 +107,13 @@ def parts(timed: Sequence[Row]) -> Figures:
 
 async def leaks(home: House, sessions: int) -> Figures:
     await visits(home, sessions // 10)  # what is kept for the next
-    await home.until("voxloop_sophia_sessions", 0, SETTLE_S)
-    tasks, memory_mb = await home.metric("voxloop_asyncio_tasks"), home.memory_mb("sophia")
+    await fallen(home.http, SESSIONS, 0, SETTLE_S)
+    tasks, memory_mb = await metric(home.http, TASKS), home.memory_mb("sophia")
     await visits(home, sessions)
-    await home.until("voxloop_sophia_sessions", 0, SETTLE_S)
-    await home.until("voxloop_asyncio_tasks", tasks, SETTLE_S)
+    await fallen(home.http, SESSIONS, 0, SETTLE_S)
+    left = await fallen(home.http, TASKS, tasks, SETTLE_S) - tasks
     return {
         "sessions": sessions,
         "sessions_leak_mb": round(home.memory_mb("sophia") - memory_mb, 1),
-        "sessions_leak_tasks": int(await home.metric("voxloop_asyncio_tasks") - tasks),
+        "sessions_leak_tasks": int(left),
     }

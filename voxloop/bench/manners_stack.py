@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
 import psutil
 
 from services.sophia.riva import Riva
 from shared.channels import Endpoint
-from shared.errors import PeerTimeout
 from shared.process import free_port
 from voxloop import stack as stacks
 from voxloop.bench.manners_tap import Tap, tapped
@@ -39,9 +35,8 @@ PORTS = (
     "SOPHIA_HTTP_PORT",
 )
 MB = 1 << 20
-POLL_S = 0.1
-ASK_S = 30.0
-"""How long sophia may take to answer /metrics under a load that fills the machine."""
+SPEECH_S = 30.0
+"""How long a synthesis may take under a load that fills the machine."""
 
 
 @dataclass(frozen=True)
@@ -76,25 +71,6 @@ class House:
     def log(self, name: str) -> str:
         return self._supervisor.log_of(name).read_text(errors="replace")
 
-    async def metric(self, name: str, **labels: str) -> float:
-        """A metric of sophia's, summed over all labels but those given; 0 where it is not there."""
-        wanted = [f'{label}="{value}"' for label, value in labels.items()]
-        async with httpx.AsyncClient(trust_env=False, timeout=ASK_S) as client:
-            text = (await client.get(f"{self.http}/metrics")).text
-        return sum(
-            float(line.rpartition(" ")[2])
-            for line in text.splitlines()
-            if line.startswith((f"{name}{{", f"{name} ")) and all(part in line for part in wanted)
-        )
-
-    async def until(self, name: str, most: float, timeout_s: float) -> None:
-        """Until a metric has fallen so far. Raises PeerTimeout."""
-        deadline = time.monotonic() + timeout_s
-        while (value := await self.metric(name)) > most:
-            if time.monotonic() > deadline:
-                raise PeerTimeout("sophia", f"{name} is still {value:g} after {timeout_s:g} s")
-            await asyncio.sleep(POLL_S)
-
 
 @asynccontextmanager
 async def house(more: Mapping[str, str] | None = None) -> AsyncIterator[House]:
@@ -126,7 +102,7 @@ async def _tapped(stack: Stack) -> AsyncIterator[tuple[Stack, Tap, Riva]]:
     endpoint = Endpoint(
         "riva", sophia.env["SOPHIA_RIVA_URI"], use_tls=True, ca=Path(sophia.env["SOPHIA_RIVA_CA"])
     )
-    riva = Riva(endpoint, speech_deadline_s=ASK_S)
+    riva = Riva(endpoint, speech_deadline_s=SPEECH_S)
     try:
         async with tapped(endpoint) as (tap, address):
             env = {**sophia.env, "SOPHIA_RIVA_URI": address, "SOPHIA_RIVA_TLS": "0"}
