@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.audio import BYTES_PER_SAMPLE, RATE
@@ -15,6 +16,8 @@ from voxloop.bench.manners_caller import Caller, Turn
 REPLY_MS = 1000
 GAP_S = (0.2, 0.6)
 """Between a reply and the next question."""
+PATIENCE_S = 6.0
+"""How long somebody who was told of a fault waits before asking again."""
 
 
 @dataclass(frozen=True)
@@ -42,30 +45,32 @@ async def converse(person: Caller, number: int, speech: bytes, over: asyncio.Eve
 async def _ask(person: Caller, number: int, turn: int, speech: bytes) -> Asked:
     marks = [Mark(begins, number, turn, REPLY_MS).encode() for begins in (True, False)]
     turns, faults = len(person.turns), len(person.faults)
+    told = False
     try:
         await person.say(marks[0] + speech[: len(speech) - 2 * SIZE] + marks[1])
-        await person.until(lambda: _is_over(person, turns, faults))
+        await person.until(lambda: len(person.turns) > turns or _told(person, faults))
+        if _told(person, faults):  # what was said is not lost: it may be recognised yet
+            told = True
+            with suppress(PeerTimeout):
+                await person.until(lambda: len(person.turns) > turns, PATIENCE_S)
+        if len(person.turns) == turns:
+            return Asked(turn, "the question was lost", told)
+        # An answer that an earlier question gets late, this one interrupts.
+        await person.until(lambda: person.turn.is_over and person.turn.spoken is None)
     except PeerTimeout:
-        return Asked(turn, "nothing came")
+        return Asked(turn, "nothing came", told)
     except VoxloopError as error:
         return Asked(turn, str(error))
-    told = any(fault["retryable"] for fault in person.faults[faults:])
-    if len(person.turns) == turns:
-        return Asked(turn, "the question was lost", told)
     return _judged(person.turn, number, turn, told=told)
 
 
-def _is_over(person: Caller, turns: int, faults: int) -> bool:
-    if len(person.turns) > turns:
-        return person.turn.is_over
+def _told(person: Caller, faults: int) -> bool:
     return any(fault["retryable"] for fault in person.faults[faults:])
 
 
 def _judged(reply: Turn, number: int, turn: int, *, told: bool) -> Asked:
     if reply.error is not None:
         return Asked(turn, reply.error["code"], bool(reply.error["retryable"]))
-    if reply.spoken is not None:
-        return Asked(turn, "interrupted", told)
     right = f"session {number} turn {turn} for {REPLY_MS} it is, and this is how it goes on."
     if "".join(reply.pieces).strip() != right:
         return Asked(turn, "another answer", told)

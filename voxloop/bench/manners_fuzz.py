@@ -1,4 +1,4 @@
-"""Clients that send nonsense, as fast as they may or byte by byte, and read it or hardly; and one that talks."""
+"""Clients that send nonsense, fast or byte by byte, and read at once or late; and one that simply talks."""
 
 from __future__ import annotations
 
