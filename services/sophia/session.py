@@ -120,6 +120,7 @@ class Session:
         self._hold_until = math.inf  # of a paused reply, on the loop's clock
         self._awaiting_final = False
         self._utterance_s = 0.0  # of what is being said
+        self._doubted: list[str] = []  # the words of the newest interim over a reply
         self._calmed = asyncio.Event()
         self._asked: dict[str, asyncio.Future[str]] = {}  # the client, for the output of a call
         tasks.create_task(self._hearing.run())
@@ -229,6 +230,7 @@ class Session:
 
     def _on_speech_started(self) -> None:
         self._awaiting_final = True
+        self._doubted = []
         self._cancel_decision()
         self._emit(SpeechStarted())
         if self._reply is None or not self._config.interruptible:
@@ -283,6 +285,10 @@ class Session:
             if heard.is_final:
                 self._resume("backchannel")
             return
+        if self._reply is not None and self._is_doubtful(heard):
+            if heard.is_final:
+                self._resume("noise")
+            return
         self._interrupt("words")
         if not self._config.answers:
             return
@@ -290,6 +296,17 @@ class Session:
             self._on_question(heard.text)
         elif self._may_be_all(heard):
             self._start_early(heard.text)
+
+    def _is_doubtful(self, heard: Heard) -> bool:
+        """A lone word over a reply that may be a cough or a click. An interim waits for the next one, for
+        the final, or for speech that lasts; a recogniser that tells no confidence (0) is believed."""
+        words, doubted = _words(heard.text), self._doubted
+        self._doubted = [] if heard.is_final else words
+        if len(words) != 1:
+            return False
+        if heard.is_final:
+            return 0 < heard.confidence < self._settings.sure_confidence
+        return heard.confidence < self._settings.sure_stability and words != doubted
 
     def _may_be_all(self, heard: Heard) -> bool:
         """A stable interim whose speaker pauses, where early starts are wanted."""

@@ -57,6 +57,10 @@ class SophiaSettings(ServiceSettings):
     """Speech over a reply that lasts this long interrupts it, even where no word was recognised."""
     resume_after_ms: Milliseconds = 500
     """A paused reply goes on when this long after the speech no word has come."""
+    sure_stability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """A lone word over a reply interrupts as an interim of this stability, or when it is said again."""
+    sure_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """A lone word over a reply whose final is less sure than this was a cough, and no word."""
 
     lead_ms: Milliseconds = 300
     """Audio is sent at most this far ahead of the listener."""

@@ -18,8 +18,9 @@ from voxloop.bench.loop_engines import Pace
 from voxloop.bench.manners_aloud import converse
 from voxloop.bench.manners_caller import caller
 from voxloop.bench.manners_garbage import REALTIME, SENTINEL, VOICE, Garbage, Vocabulary, garbage
+from voxloop.bench.manners_log import unhandled
 from voxloop.bench.manners_metrics import SESSIONS, fallen
-from voxloop.bench.report import Row
+from voxloop.bench.report import Figures, Row
 
 AT_ONCE = 8
 A_SESSION = 80
@@ -72,7 +73,7 @@ class Visit:
         }
 
 
-async def fuzz(messages: int) -> tuple[list[Row], dict[str, int]]:
+async def fuzz(messages: int) -> tuple[list[Row], Figures]:
     """A row for each kind of message. Raises StartupError where the services do not start."""
     async with loop(Pace()) as running:
         over = asyncio.Event()
@@ -84,7 +85,7 @@ async def fuzz(messages: int) -> tuple[list[Row], dict[str, int]]:
                 over.set()
             turns = await talking
         left = await fallen(running.base.replace("ws", "http", 1), SESSIONS, 0, LEFT_S)
-        log = running.log_file.read_text(errors="replace")
+        faults = unhandled(running.log_file.read_text(errors="replace"))
         crashed = sum(not process.is_running() for process in running.processes)
     kinds: Counter[str] = sum((visit.sent for visit in visits), Counter())
     rows: list[Row] = [{"part": "fuzz", "what": kind, "messages": count} for kind, count in kinds.items()]
@@ -98,7 +99,7 @@ async def fuzz(messages: int) -> tuple[list[Row], dict[str, int]]:
         "sessions_left_open": int(left),
         "bystander_turns": len(turns),
         "bystander_failed": sum(turn.fault != "" for turn in turns),
-        "fuzz_unhandled": log.count(" ERROR ") + log.count("Traceback"),
+        "unhandled": faults,
     }
 
 

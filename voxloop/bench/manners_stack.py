@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
-
 from services.sophia.riva import Riva
 from shared.channels import Endpoint
 from shared.process import free_port
@@ -50,23 +48,8 @@ class House:
     _supervisor: Supervisor
 
     @property
-    def http(self) -> str:
-        return self.stack.page_url.rstrip("/")
-
-    @property
     def voice_url(self) -> str:
         return self.stack.voice_url
-
-    @property
-    def realtime_url(self) -> str:
-        return self.http.replace("http", "ws", 1) + "/v1/realtime"
-
-    def process(self, name: str) -> psutil.Process:
-        return psutil.Process(self._supervisor.pid(name))
-
-    def memory_mb(self, name: str) -> float:
-        """What this process alone holds (USS)."""
-        return float(self.process(name).memory_full_info().uss) / MB
 
     def log(self, name: str) -> str:
         return self._supervisor.log_of(name).read_text(errors="replace")

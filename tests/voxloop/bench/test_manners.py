@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from shared.audio import RATE
 from voxloop.bench.manners import Plan, figures, parts, run
+from voxloop.bench.manners_aloud import Asked
 from voxloop.bench.manners_caller import BUFFERED_S, Card
+from voxloop.bench.manners_kills import figures as kill_figures
 from voxloop.bench.manners_sounds import clicks, cough
 
 
@@ -77,8 +80,23 @@ def test_the_way_of_a_clip_is_the_sum_of_its_parts_and_the_rest() -> None:
 
 def test_the_whole_product_is_measured() -> None:
     """Without noises, over which a reply of half a minute has to be heard."""
-    report = run(Plan(noises=0, interruptions=1, sessions=10, clip_rounds=0, at_once=1))
+    plan = Plan(
+        noises=0, interruptions=1, sessions=10, kills=1, talkers=1, messages=200, clip_rounds=0, at_once=1
+    )
+    report = run(plan)
     assert report.figures["interruptions"] == 1
     assert report.figures["spoken_text_exact_share"] == 1.0
     assert report.figures["unhandled"] == 0
     assert (report.figures["sessions_leak_tasks"] or 0) <= 0
+    assert report.figures["kills"] == 1
+    assert (report.figures["sessions_lost"], report.figures["turns_unanswered"]) == (0, 0)
+    assert (report.figures["fuzzed_messages"] or 0) >= 200
+    assert (report.figures["crashes"], report.figures["unanswered"]) == (0, 0)
+    assert report.figures["bystander_failed"] == 0
+
+
+def test_a_turn_that_failed_is_answered_only_where_its_client_was_told() -> None:
+    whole, told, silent = Asked(1, ""), Asked(2, "the question was lost", told=True), Asked(3, "nothing came")
+    measured = kill_figures(Counter(riva=2, nova=1), [whole, told, silent], [])
+    assert (measured["kills"], measured["kills_riva"], measured["kills_turns"]) == (3, 2, 3)
+    assert (measured["turns_told"], measured["turns_unanswered"]) == (1, 1)
