@@ -8,6 +8,7 @@ than real time, the oldest is dropped and counted.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ QUIET_PIECE_S = 0.1
 WRITE_DEADLINE_S = 5.0
 END_DEADLINE_S = 5.0
 """How long Riva may owe the final of a stream that was cut, and its end."""
+WORKS_S = 1.0
+"""A stream that takes audio for so long works, though nobody said a word: what breaks it is a new fault."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 2.0
 
 
@@ -189,10 +192,13 @@ class Hearing:
         try:
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.write(self._riva.configure(self._listening))
+            works_from = time.monotonic() + WORKS_S
             while not self._cut:
                 pcm = await self._backlog.take()
                 async with asyncio.timeout(WRITE_DEADLINE_S):
                     await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
+                if time.monotonic() >= works_from:
+                    self._told = False
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
