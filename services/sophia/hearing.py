@@ -125,7 +125,8 @@ class Hearing:
         self._cut = False
         self._stream_began_ms = 0.0  # in the session's audio
         self._heard_any = False  # on the present stream
-        self._told = False
+        self.fault: PeerError | None = None
+        """Why nothing is heard at present: told once, when it came."""
         self._backoff_s = FIRST_BACKOFF_S
 
     def feed(self, pcm: bytes, *, in_speech: bool, quiet: bool = False) -> None:
@@ -145,9 +146,9 @@ class Hearing:
             try:
                 await self._listen()
             except PeerError as error:
-                if not self._told:
+                if self.fault is None:
                     self._on_fault(error)
-                self._told = True
+                self.fault = error
                 if isinstance(error, PeerRefused) and not self._heard_any:
                     self._deaf = True  # asking again would be refused again
                     return
@@ -183,7 +184,7 @@ class Hearing:
                 raise await self._riva.fault(told) from None
 
     def _take(self, result: asr.StreamingRecognitionResult) -> None:
-        self._heard_any, self._told, self._backoff_s = True, False, FIRST_BACKOFF_S
+        self._heard_any, self.fault, self._backoff_s = True, None, FIRST_BACKOFF_S
         if result.is_final:
             self._backlog.forget_sent()
         self._on_heard(heard(result, round(self._stream_began_ms)))
@@ -198,7 +199,7 @@ class Hearing:
                 async with asyncio.timeout(WRITE_DEADLINE_S):
                     await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
                 if time.monotonic() >= works_from:
-                    self._told = False
+                    self.fault = None
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):

@@ -120,6 +120,7 @@ class Session:
         self._hold_until = math.inf  # of a paused reply, on the loop's clock
         self._awaiting_final = False
         self._utterance_s = 0.0  # of what is being said
+        self._excused = False  # the client knows that what is being said may be lost
         self._doubted: list[str] = []  # the words of the newest interim over a reply
         self._calmed = asyncio.Event()
         self._asked: dict[str, asyncio.Future[str]] = {}  # the client, for the output of a call
@@ -142,6 +143,8 @@ class Session:
             self._on_speech_started() if began else self._on_speech_stopped()
         if self._paused and self._vad.voiced_ms >= self._settings.interrupt_after_ms:
             self._interrupt("long speech")
+        elif self._paused and self._doubted and self._vad.voiced_ms >= self._settings.word_ms:
+            self._interrupt("words")
         in_speech = self._vad.speaking or self._awaiting_final
         self._utterance_s = self._utterance_s + duration_s(pcm) if in_speech else 0.0
         if self._utterance_s > self._settings.max_utterance_s:
@@ -231,6 +234,7 @@ class Session:
     def _on_speech_started(self) -> None:
         self._awaiting_final = True
         self._doubted = []
+        self._excused = False
         self._cancel_decision()
         self._emit(SpeechStarted())
         if self._reply is None or not self._config.interruptible:
@@ -265,12 +269,16 @@ class Session:
         self._awaiting_final = False
         self._drop_early()
         self._calmed.set()
+        if self._hearing.fault is not None and not self._excused:
+            self._on_fault(self._hearing.fault)  # words there may have been
         self._resume("noise")
 
     def _on_heard(self, heard: Heard) -> None:
         if not heard.text:
             return
+        speech_ms = self._vad.newest_ms
         if heard.is_final:
+            self._vad.newest_ms = 0.0  # what comes now is another utterance
             self._awaiting_final = False
             self._utterance_s = 0.0
             if self._vad.end_speech():
@@ -285,7 +293,7 @@ class Session:
             if heard.is_final:
                 self._resume("backchannel")
             return
-        if self._reply is not None and self._is_doubtful(heard):
+        if self._reply is not None and self._is_doubtful(heard, speech_ms):
             if heard.is_final:
                 self._resume("noise")
             return
@@ -297,16 +305,16 @@ class Session:
         elif self._may_be_all(heard):
             self._start_early(heard.text)
 
-    def _is_doubtful(self, heard: Heard) -> bool:
-        """A lone word over a reply that may be a cough or a click. An interim waits for the next one, for
-        the final, or for speech that lasts; a recogniser that tells no confidence (0) is believed."""
-        words, doubted = _words(heard.text), self._doubted
+    def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
+        """A lone word over a reply, of `speech_ms`, that may be a cough or a click. An interim waits for the
+        next one, for the final, or for the speech to last; a final without a confidence (0) is believed."""
+        settings, words, doubted = self._settings, _words(heard.text), self._doubted
         self._doubted = [] if heard.is_final else words
-        if len(words) != 1:
+        if len(words) != 1 or speech_ms >= settings.word_ms:
             return False
         if heard.is_final:
-            return 0 < heard.confidence < self._settings.sure_confidence
-        return heard.confidence < self._settings.sure_stability and words != doubted
+            return 0 < heard.confidence < settings.sure_confidence
+        return heard.confidence < settings.sure_stability and words != doubted
 
     def _may_be_all(self, heard: Heard) -> bool:
         """A stable interim whose speaker pauses, where early starts are wanted."""
@@ -329,6 +337,7 @@ class Session:
             self._start_reply(text, stopwatch)
 
     def _on_fault(self, error: VoxloopError) -> None:
+        self._excused = True
         FAULTS.labels(error.code).inc()
         self._emit(Error(error.code, str(error), error.retryable))
 

@@ -41,6 +41,11 @@ async def speaking(sophia: Sophia, client: Client) -> None:
     await client.until("audio")
 
 
+def short(speech: bytes) -> bytes:
+    """Enough to hush a reply, and shorter than a word."""
+    return speech[: RATE * 2 * 3 // 10]
+
+
 async def quiet(client: Client, seconds: float) -> None:
     await client.say(bytes(int(RATE * seconds) * 2))
 
@@ -146,10 +151,19 @@ async def test_a_backchannel_is_no_interruption_and_no_turn(sophia: Sophia, spee
     assert len(sophia.engines.nova.asked) == 1
 
 
+async def test_a_lone_word_that_lasts_like_one_is_believed(sophia: Sophia, speech: bytes) -> None:
+    async with sophia.session() as client:
+        await speaking(sophia, client)
+        await client.say(speech[: RATE * 2 // 2])
+        await client.until("reply.paused")
+        sophia.engines.recognition.interim("stop", stability=0.0)
+        await client.until("interrupted")
+
+
 async def test_a_cough_that_is_taken_for_a_word_is_no_interruption(sophia: Sophia, speech: bytes) -> None:
     async with sophia.session() as client:
         await speaking(sophia, client)
-        await client.say(speech[: RATE * 2 * 3 // 10])
+        await client.say(short(speech))
         await client.until("reply.paused")
         for word in ("to", "do", "to"):
             sophia.engines.recognition.interim(word, stability=0.0)
@@ -162,7 +176,7 @@ async def test_a_cough_that_is_taken_for_a_word_is_no_interruption(sophia: Sophi
 async def test_a_word_that_is_doubted_interrupts_once_it_is_sure(sophia: Sophia, speech: bytes) -> None:
     async with sophia.session() as client:
         await speaking(sophia, client)
-        await client.say(speech[: RATE * 2 * 3 // 10])
+        await client.say(short(speech))
         await client.until("reply.paused")
         sophia.engines.recognition.interim("stop", stability=0.1)
         await client.until("transcript.partial")
@@ -176,7 +190,7 @@ async def test_a_word_that_is_said_again_and_two_words_interrupt_at_once(
 ) -> None:
     async with sophia.session() as client:
         await speaking(sophia, client)
-        await client.say(speech[: RATE * 2 * 3 // 10])
+        await client.say(short(speech))
         await client.until("reply.paused")
         for text in said:
             sophia.engines.recognition.interim(text, stability=0.1)
