@@ -17,8 +17,9 @@ to the sample. Counts, not times: they hold on a busy machine as well.
 Then sophia, nova and aurora with engines that cost next to nothing (voxloop/bench/loop_engines.py):
 
 - `sessions_leak_mb`, `sessions_leak_tasks`: what sophia holds more (USS, tasks of its event loop) after
-  `sessions` opened and closed, in peace and by a broken connection, on both wires; behind a fifth as many
-  that are not counted, and with no conversation kept for a client that comes back. A row for each fifth.
+  `sessions` opened and closed, in peace and by a broken connection, on both wires; behind two
+  fifths as many that are not counted, and with no conversation kept for a client that comes back. A row for
+  each fifth.
 - `sessions_lost`, `turns_unanswered`: of people who talk while Riva, nova and aurora are killed `kills`
   times and restarted. A turn is answered by its whole reply, or by an error that says to try again
   (`turns_told`).

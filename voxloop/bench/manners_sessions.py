@@ -18,7 +18,7 @@ QUESTION = "What is the capital of France?"
 LEAVE_AT = ("reply.started", "reply.text", "turn.metrics")
 
 
-PARTS = 5
+PARTS, WARM_UP = 5, 2
 SETTLE_S = 30.0
 NOTHING_KEPT = {"SOPHIA_RESUME_S": "1"}
 """A broken session's conversation waits for its client for two minutes: that is no leak."""
@@ -27,7 +27,7 @@ NOTHING_KEPT = {"SOPHIA_RESUME_S": "1"}
 async def leaks(sessions: int) -> tuple[list[Row], Figures]:
     """A row for each part of the sessions: what sophia held behind it. Raises StartupError."""
     async with quarters(NOTHING_KEPT) as home:
-        await visits(home, sessions // PARTS)  # what the first of all make is kept for the next
+        await visits(home, WARM_UP * (sessions // PARTS))  # what the first of all make is kept for the next
         held = [await _held(home)]
         for _ in range(PARTS):
             await visits(home, sessions // PARTS)
