@@ -31,6 +31,9 @@ console = Console()
 Reply = Annotated[Path, typer.Option(help="Where the spoken reply is written.")]
 Frames = Annotated[Path, typer.Option(help="Where the face frames are written, as JSON lines.")]
 Plot = Annotated[Path | None, typer.Option(help="A picture to write, where the benchmark has one.")]
+Short = Annotated[
+    bool, typer.Option("--short", help="Little of everything, where the benchmark takes very long.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -112,12 +115,13 @@ class Benchmark(StrEnum):
     NOVA = "nova"
     LOOP = "loop"
     MODEL = "model"
+    MANNERS = "manners"
 
 
 @app.command("bench")
-def bench_command(which: Benchmark, as_json: AsJson = False, plot: Plot = None) -> None:
+def bench_command(which: Benchmark, as_json: AsJson = False, plot: Plot = None, short: Short = False) -> None:
     """Measure, on the embedded engines of this machine."""
-    for report in bench.run(which, plot):
+    for report in bench.run(which, plot, short=short):
         if as_json:
             typer.echo(report.json())
         else:

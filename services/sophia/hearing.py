@@ -8,6 +8,7 @@ than real time, the oldest is dropped and counted.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ QUIET_PIECE_S = 0.1
 WRITE_DEADLINE_S = 5.0
 END_DEADLINE_S = 5.0
 """How long Riva may owe the final of a stream that was cut, and its end."""
+WORKS_S = 1.0
+"""A stream that takes audio for so long works, though nobody said a word: what breaks it is a new fault."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 2.0
 
 
@@ -147,7 +150,8 @@ class Hearing:
         self._reader: asyncio.Task[None] | None = None
         self._stream_began_ms = 0.0  # in the session's audio
         self._heard_any = False  # on the present stream
-        self._told = False
+        self.fault: PeerError | None = None
+        """Why nothing is heard at present: told once, when it came."""
         self._backoff_s = FIRST_BACKOFF_S
 
     def feed(self, pcm: bytes, *, in_speech: bool, quiet: bool = False) -> None:
@@ -190,9 +194,9 @@ class Hearing:
             try:
                 await self._listen()
             except PeerError as error:
-                if not self._told:
+                if self.fault is None:
                     self._on_fault(error)
-                self._told = True
+                self.fault = error
                 if isinstance(error, PeerRefused) and not self._heard_any:
                     self._deaf = True  # asking again would be refused again
                     self._all_heard()
@@ -239,7 +243,7 @@ class Hearing:
                 raise await self._riva.fault(told) from None
 
     def _take(self, result: asr.StreamingRecognitionResult) -> None:
-        self._heard_any, self._told, self._backoff_s = True, False, FIRST_BACKOFF_S
+        self._heard_any, self.fault, self._backoff_s = True, None, FIRST_BACKOFF_S
         if result.is_final:
             self._backlog.forget_sent()
         self._on_heard(heard(result, round(self._stream_began_ms)))
@@ -248,12 +252,15 @@ class Hearing:
         try:
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.write(self._riva.configure(self._listening))
+            works_from = time.monotonic() + WORKS_S
             while not self._ended:
                 await self._backlog.until_filled()
                 self._ended = self._cut is not None
                 if pcm := self._backlog.take():
                     async with asyncio.timeout(WRITE_DEADLINE_S):
                         await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
+                if self.fault is not None and time.monotonic() >= works_from:
+                    self.fault = None
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):

@@ -131,6 +131,8 @@ class Session:
         self._held = ""  # a final that may not be all that the user has to say
         self._verdict: asyncio.Task[None] | None = None  # on that
         self._goes_on = False  # the user has words that wait for the rest of them
+        self._excused = False  # the client knows that what is being said may be lost
+        self._doubted: list[str] = []  # the words of the newest interim over a reply
         self._calmed = asyncio.Event()
         self._asked: dict[str, asyncio.Future[str]] = {}  # the client, for the output of a call
         tasks.create_task(self._hearing.run())
@@ -152,6 +154,8 @@ class Session:
             self._on_speech_started() if began else self._on_speech_stopped()
         if self._paused and self._vad.voiced_ms >= self._settings.interrupt_after_ms:
             self._interrupt("long speech")
+        elif self._paused and self._doubted and self._vad.voiced_ms >= self._settings.word_ms:
+            self._interrupt("words")
         if self._vad.quiet_ms >= self._final_after_ms:
             self._on_quiet_gap()
         in_speech = self._vad.speaking or self._awaiting_final
@@ -264,6 +268,8 @@ class Session:
     def _on_speech_started(self) -> None:
         self._awaiting_final = True
         self._keep_held()
+        self._doubted = []
+        self._excused = False
         self._cancel_decision()
         self._emit(SpeechStarted())
         if self._reply is None or not self._config.interruptible:
@@ -298,6 +304,8 @@ class Session:
         self._awaiting_final = False
         self._drop_early()
         self._calmed.set()
+        if self._hearing.fault is not None and not self._excused:
+            self._on_fault(self._hearing.fault)  # words there may have been
         self._resume("noise")
         self._answer_the_rest()
 
@@ -330,7 +338,9 @@ class Session:
             if heard.is_final and not self._awaiting_final:
                 self._answer_the_rest()
             return
+        speech_ms = self._vad.newest_ms
         if heard.is_final:
+            self._vad.newest_ms = 0.0  # what comes now is another utterance
             self._awaiting_final = False
             self._utterance_s = 0.0
             if self._vad.end_speech():
@@ -345,6 +355,10 @@ class Session:
             if heard.is_final:
                 self._resume("backchannel")
             return
+        if self._reply is not None and self._is_doubtful(heard, speech_ms):
+            if heard.is_final:
+                self._resume("noise")
+            return
         self._interrupt("words")
         if not self._config.answers:
             return
@@ -353,6 +367,17 @@ class Session:
             self._on_said(heard.text)
         elif self._may_be_all(heard):
             self._start_early(heard.text)
+
+    def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
+        """A lone word over a reply, of `speech_ms`, that may be a cough or a click. An interim waits for the
+        next one, for the final, or for the speech to last; a final without a confidence (0) is believed."""
+        settings, words, doubted = self._settings, _words(heard.text), self._doubted
+        self._doubted = [] if heard.is_final else words
+        if len(words) != 1 or speech_ms >= settings.word_ms:
+            return False
+        if heard.is_final:
+            return 0 < heard.confidence < settings.sure_confidence
+        return heard.confidence < settings.sure_stability and words != doubted
 
     def _may_be_all(self, heard: Heard) -> bool:
         """A stable interim whose speaker pauses, where early starts are wanted."""
@@ -403,6 +428,7 @@ class Session:
             self._start_reply(text, stopwatch)
 
     def _on_fault(self, error: VoxloopError) -> None:
+        self._excused = True
         FAULTS.labels(error.code).inc()
         self._emit(Error(error.code, str(error), error.retryable))
 

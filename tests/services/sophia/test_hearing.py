@@ -34,6 +34,20 @@ async def test_every_fault_is_told_once_and_the_next_one_again(sophia: Sophia) -
             assert len(client.of("error")) == count
 
 
+async def test_a_fault_of_a_stream_that_worked_in_silence_is_a_new_one(
+    sophia: Sophia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.sophia.hearing.WORKS_S", 0.0)
+    ears = sophia.engines.recognition
+    async with sophia.session() as client:
+        for count in (1, 2):
+            await client.say(marked(0.1, 1))
+            await ears.opened()
+            ears.fail(grpc.StatusCode.UNAVAILABLE)
+            await client.until("error")
+            assert len(client.of("error")) == count
+
+
 async def test_a_riva_that_ends_every_stream_at_once_is_not_stormed(sophia: Sophia) -> None:
     ears = sophia.engines.recognition
     ears.ends_at_once = True
