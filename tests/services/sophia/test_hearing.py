@@ -11,9 +11,11 @@ from riva.client.proto import riva_asr_pb2_grpc as asr_grpc
 
 from services.sophia.hearing import Heard, Hearing
 from services.sophia.riva import Listening, Riva
-from shared.audio import RATE
+from shared.audio import RATE, read_wav
 from shared.channels import Endpoint
 from shared.errors import PeerError, PeerTimeout
+from tests.conftest import ROOT
+from tests.fixtures.speech import RivaServer
 from tests.services.sophia.conftest import Sophia
 from tests.services.sophia.engines import Scripted, ScriptedRecognition
 
@@ -231,3 +233,24 @@ async def test_a_long_utterance_outlives_a_riva_that_is_killed_in_the_middle_of_
     await asyncio.wait([running])
     await riva.close()
     await server.stop(None)
+
+
+async def test_a_cut_utterance_is_told_to_its_end_by_the_embedded_engine(riva: RivaServer) -> None:
+    """With no quiet behind it, and what follows is heard by a stream of its own."""
+    question = read_wav(ROOT / "samples" / "question.wav")
+    heard: list[Heard] = []
+    peer = Riva(Endpoint("riva", riva.uri, use_tls=True, ca=riva.ca), 20)
+    hearing = Hearing(peer, Listening(), heard.append, pytest.fail, 60)
+    running = asyncio.create_task(hearing.run())
+    texts = []
+    async with asyncio.timeout(60):
+        for _ in range(2):
+            hearing.feed(question, in_speech=True)
+            await hearing.cut()
+            texts.append(" ".join(one.text for one in heard if one.is_final))
+            heard.clear()
+    assert texts[0]
+    assert texts[1] == texts[0]
+    running.cancel()
+    await asyncio.wait([running])
+    await peer.close()
