@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import grpc.aio
@@ -26,7 +27,9 @@ from shared.verdict import Verdict
 
 PRE_ROLL_S = 0.6
 """Kept from before the speech, so that a new stream does not miss its first sound."""
-MAX_BACKLOG_S = 15.0
+IDLE_S = 10.0
+"""A stream that is sent nothing for this long is ended, and the next audio opens another: Riva loses the
+place in one that idles, and a client that is mute needs none."""
 QUIET_PIECE_S = 0.1
 """Where nobody speaks, audio goes to Riva in pieces of this length: each is a message, and costs one."""
 WRITE_DEADLINE_S = 5.0
@@ -50,12 +53,13 @@ class Heard:
 class Backlog:
     """Audio that a new stream would have to hear again, and audio that this one has yet to be sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_s: float) -> None:
+        self._max_s = max_s
         self._kept: deque[bytes] = deque()
         self._kept_s = 0.0
         self._unsent: deque[bytes] = deque()
         self._unsent_s = 0.0
-        self._fed_s = 0.0
+        self.fed_s = 0.0
         self._filled = asyncio.Event()
         self._marked: int | None = None  # of the unsent pieces, those that were there when it was asked for
         self.in_speech = False
@@ -63,14 +67,14 @@ class Backlog:
     def feed(self, pcm: bytes, *, quiet: bool = False) -> None:
         """`quiet`: Riva may have this a little later."""
         length = duration_s(pcm)
-        self._fed_s += length
+        self.fed_s += length
         self._kept.append(pcm)
         self._kept_s += length
-        while self._kept_s > (MAX_BACKLOG_S if self.in_speech else PRE_ROLL_S) and len(self._kept) > 1:
+        while self._kept_s > (self._max_s if self.in_speech else PRE_ROLL_S) and len(self._kept) > 1:
             self._kept_s -= duration_s(self._kept.popleft())
         self._unsent.append(pcm)
         self._unsent_s += length
-        while self._unsent_s > MAX_BACKLOG_S:
+        while self._unsent_s > self._max_s:
             dropped = duration_s(self._unsent.popleft())
             self._unsent_s -= dropped
             AUDIO_DROPPED.inc(dropped)
@@ -124,7 +128,7 @@ class Backlog:
         """
         self._unsent, self._unsent_s, self._marked = self._kept.copy(), self._kept_s, None
         self._filled.set() if self._unsent else self._filled.clear()
-        return (self._fed_s - self._kept_s) * 1e3
+        return (self.fed_s - self._kept_s) * 1e3
 
     async def until_filled(self) -> None:
         await self._filled.wait()
@@ -137,18 +141,21 @@ class Hearing:
         listening: Listening,
         on_heard: Callable[[Heard], None],
         on_fault: Callable[[PeerError], None],
+        max_s: float,
     ) -> None:
+        """Up to `max_s` of an utterance is kept, for a stream that has to hear it again."""
         self._riva = riva
         self._listening = listening
         self._on_heard = on_heard
         self._on_fault = on_fault
-        self._backlog = Backlog()
+        self._backlog = Backlog(max_s)
         self._deaf = False
         self._cut: asyncio.Future[None] | None = None
         self._ended = False  # what the present stream is to hear, because of that
         self._forgotten = False  # what the present stream has to say
         self._reader: asyncio.Task[None] | None = None
         self._stream_began_ms = 0.0  # in the session's audio
+        self._watching: asyncio.TimerHandle | None = None
         self._heard_any = False  # on the present stream
         self.fault: PeerError | None = None
         """Why nothing is heard at present: told once, when it came."""
@@ -217,6 +224,7 @@ class Hearing:
         self._heard_any = self._forgotten = self._ended = False
         if self._cut is not None:
             self._backlog.mark()
+        self._watch()
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(call))
@@ -230,6 +238,16 @@ class Hearing:
             raise first_of(group) from None
         finally:
             call.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
+
+    def _watch(self, fed_s: float | None = None) -> None:
+        """End a stream that has been sent nothing since it was watched last."""
+        if fed_s == self._backlog.fed_s:
+            self.cut()
+            return
+        again = partial(self._watch, self._backlog.fed_s)
+        self._watching = asyncio.get_running_loop().call_later(IDLE_S, again)
 
     async def _read(self, call: RecognizeCall, verdict: Verdict) -> None:
         try:

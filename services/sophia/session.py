@@ -114,7 +114,9 @@ class Session:
             settings.asr_stop_history_ms,
             settings.asr_early_history_ms if settings.early_start else 0,
         )
-        self._hearing = Hearing(engines.riva, listening, self._on_heard, self._on_fault)
+        self._hearing = Hearing(
+            engines.riva, listening, self._on_heard, self._on_fault, settings.max_utterance_s
+        )
         self._turn = 0
         self._reply: Reply | None = None
         self._reply_task: asyncio.Task[None] | None = None

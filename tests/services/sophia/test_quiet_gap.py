@@ -116,7 +116,7 @@ async def test_a_final_that_is_late_has_nobody_to_hear_it(engines: Scripted) -> 
     ears = engines.recognition
     heard: asyncio.Queue[Heard] = asyncio.Queue()
     riva = Riva(Endpoint("riva", engines.addresses["riva"]), 5)
-    hearing = Hearing(riva, Listening(), heard.put_nowait, pytest.fail)
+    hearing = Hearing(riva, Listening(), heard.put_nowait, pytest.fail, 60)
     running = asyncio.create_task(hearing.run())
     async with asyncio.timeout(20):
         hearing.feed(QUIET, in_speech=True)
