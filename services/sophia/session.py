@@ -304,6 +304,7 @@ class Session:
 
     def _on_nothing_said(self) -> None:
         self._awaiting_final = False
+        self._vad.newest_ms = 0.0
         self._drop_early()
         self._calmed.set()
         if self._hearing.fault is not None and not self._excused:
@@ -371,11 +372,12 @@ class Session:
             self._start_early(heard.text)
 
     def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
-        """A lone word over a reply, of `speech_ms`, that may be a cough or a click. An interim waits for the
-        next one, for the final, or for the speech to last; a final without a confidence (0) is believed."""
+        """A lone word over a reply, of `speech_ms`, that may be a cough or a click; where nothing like speech
+        was heard, several words as well. An interim waits for the next one, for the final, or for the speech
+        to last; a final without a confidence (0) is believed."""
         settings, words, doubted = self._settings, _words(heard.text), self._doubted
         self._doubted = [] if heard.is_final else words
-        if len(words) != 1 or speech_ms >= settings.word_ms:
+        if speech_ms >= settings.word_ms or (len(words) != 1 and speech_ms):
             return False
         if heard.is_final:
             return 0 < heard.confidence < settings.sure_confidence

@@ -98,7 +98,7 @@ class Caller:
         self._said = asyncio.Event()
         self._news = asyncio.Event()
         self.turns: list[Turn] = []
-        self.finals: list[str] = []
+        self.finals: list[dict[str, Any]] = []
         self.faults: list[dict[str, Any]] = []
         """Errors that ended no turn."""
         self.lost = ""
@@ -216,7 +216,7 @@ class Caller:
             case "turn.metrics":
                 self.turn.done = True
             case "transcript.final":
-                self.finals.append(event["text"])
+                self.finals.append(event)
             case "error" if "turn" in event:
                 next(turn for turn in self.turns if turn.number == event["turn"]).error = event
             case "error":

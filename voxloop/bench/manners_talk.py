@@ -73,7 +73,8 @@ async def _cough_over(person: Caller, turn: Turn, waiting: deque[Noise], rng: ra
                 "what": noise.kind,
                 "hushed": turn.pauses > pauses,
                 "interrupted": turn.spoken is not None,
-                "words_recognised": sum(len(normal(text)) for text in person.finals[finals:]),
+                "words_recognised": sum(len(normal(final["text"])) for final in person.finals[finals:]),
+                "confidence": max((final["confidence"] for final in person.finals[finals:]), default=None),
                 "words_lost": 0,
             }
         )

@@ -244,6 +244,19 @@ async def test_words_interrupt_even_where_the_vad_heard_nothing(sophia: Sophia) 
         await client.until("interrupted")
 
 
+async def test_words_that_nobody_was_heard_to_say_must_be_sure(sophia: Sophia) -> None:
+    async with sophia.session() as client:
+        await quiet(client, 0.1)
+        await sophia.engines.recognition.opened()
+        await speaking(sophia, client)
+        sophia.engines.recognition.final("to do", confidence=0.3)
+        await client.until("transcript.final")
+        sophia.engines.recognition.final("stop it")
+        await client.until("interrupted")
+    kinds = [event["type"] for event in client.events]
+    assert kinds[: kinds.index("interrupted")].count("transcript.final") == 2
+
+
 async def test_speech_without_words_closes_its_own_turn(sophia: Sophia, speech: bytes) -> None:
     async with sophia.session() as client:
         await client.say(speech[: RATE * 2 * 3 // 10])
