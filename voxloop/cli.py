@@ -134,11 +134,18 @@ def doctor_command(
         list[int] | None,
         typer.Option(min=1, max=3, help="1 machine, 2 engines, 3 services; repeatable."),
     ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(min=0, help="How many there must be; else VOXLOOP_DOCTOR_GPUS, else any number."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong here, why, and what to do; change nothing. Status 0 good, 1 not, 2 could not look."""
     try:
-        diagnosis = asyncio.run(diagnose(phase or PHASES, load(DoctorSettings)))
+        settings = load(DoctorSettings)
+        if gpus is not None:
+            settings = settings.model_copy(update={"gpus": gpus})
+        diagnosis = asyncio.run(diagnose(phase or PHASES, settings))
     except VoxloopError as error:
         _fail(error, status=2)
     if as_json:
