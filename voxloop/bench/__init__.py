@@ -9,7 +9,7 @@ from pathlib import Path
 from shared.errors import StartupError
 from voxloop.bench.report import Report
 
-BENCHMARKS = ("speech", "nova", "loop", "model")
+BENCHMARKS = ("speech", "nova", "loop", "model", "face")
 """Modules of this package, each with a `run() -> Report`; imported only when they are asked for."""
 
 PLOTTED = ("nova",)
