@@ -236,7 +236,8 @@ class Stage:
             if weights != self._shown:
                 self._shown = weights
                 self._tell("animation.rest", turn=self._turn, weights=weights)
-        return 1 / FPS
+        left_s = EASE_S - passed_s
+        return min(1 / FPS, left_s + 1e-3) if left_s > 0 else 1 / FPS  # the mouth is shut in time
 
 
 def _left(passed: float) -> float:

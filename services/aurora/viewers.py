@@ -107,7 +107,7 @@ class Viewers:
         if found := self._stages.get(session):
             return found
         resting = [name for name, stage in self._stages.items() if stage.rests]
-        for name in resting[: len(resting) + 1 - MAX_RESTING]:
+        for name in resting[: max(0, len(resting) + 1 - MAX_RESTING)]:
             self._stages.pop(name).stop()
         stage = Stage(
             partial(self._tell, session),

@@ -91,6 +91,7 @@ class MediaClock:
             if self.sent_ms and (told is None or self._is_news(*told) or now - told[0] >= REPEAT_S):
                 told = now, played_ms, paused
                 yield played_ms, paused
+                continue  # it may have moved meanwhile
             left_s = (self.sent_ms - played_ms) / 1e3 if self.finished and not paused else REPEAT_S
             await self._until_moved(min(REPEAT_S, left_s + 5e-4))
 

@@ -2,7 +2,8 @@
 
 - `closure_f1_audio`: closures of the lips (m, b, p) that the face shows from the sound alone, ± 50 ms.
 - `closure_f1_chance`: the same closures, moved in time by 0.4 s and more: what guessing would score.
-- `closure_f1_timed`: ± 20 ms, with the times that come with speech, as far as the engine uses them.
+- `closure_f1_timed`: ± 20 ms, for a face that is told the phones' times. The engine uses none yet, so this is
+  the face from the sound alone, judged more strictly.
 - `jaw_r`: Pearson's r of JawOpen and how far the phones open the jaw; `jaw_r_energy`: the same of the sound's
   energy, which needs no face at all.
 - `cpu_ms_per_s`: of the engine alone, for a second of sound in pieces of 100 ms.

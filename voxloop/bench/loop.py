@@ -21,8 +21,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -34,6 +34,7 @@ import uvloop
 from shared.audio import RATE, read_wav
 from shared.errors import StartupError
 from shared.process import free_port
+from voxloop.bench.cores import on_core
 from voxloop.bench.loop_client import STEP, Listener, talk
 from voxloop.bench.loop_engines import Event, Pace
 from voxloop.bench.nova_stack import unit
@@ -204,6 +205,7 @@ def figures(rows: Sequence[Row]) -> dict[str, float | int | None]:
 async def loop(pace: Pace, env: Mapping[str, str] | None = None) -> AsyncIterator[Loop]:
     """The engines, nova and sophia on ports of their own; `env` is sophia's. Raises StartupError."""
     with tempfile.TemporaryDirectory() as folder:
+<<<<<<< HEAD
         async with (
             free_engines(Path(folder), pace) as (engines, ports),
             supervised(Path(folder)) as supervisor,
@@ -215,6 +217,41 @@ async def loop(pace: Pace, env: Mapping[str, str] | None = None) -> AsyncIterato
             processes = tuple(psutil.Process(supervisor.pid(name)) for name in ("nova", "sophia"))
             with _on_core(-1):
                 yield Loop(f"ws://127.0.0.1:{http}", engines, processes, supervisor.log_of("sophia"))
+=======
+        with on_core(-1):
+            engines = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "voxloop.bench.loop_engines",
+                folder,
+                orjson.dumps(pace).decode(),
+                cwd=ROOT,
+                env={**os.environ, "VOXLOOP_SUPERVISED": str(os.getpid())},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=64 * MB,
+            )
+        supervisor = Supervisor(Path(folder), lambda *_: None)
+        try:
+            assert engines.stdout is not None  # noqa: S101 - it was started with pipes
+            line = await engines.stdout.readline()
+            if not line:
+                raise StartupError("the benchmark's engines do not start")
+            ports = orjson.loads(line)
+            nova_grpc, nova_http, http = (free_port() for _ in range(3))
+            with on_core(0):
+                await supervisor.start([_nova(ports["model"], nova_http, nova_grpc)])
+                await supervisor.start(
+                    [_sophia(ports["riva"], Path(folder) / "ca.pem", nova_grpc, http, env or {})]
+                )
+            processes = tuple(psutil.Process(supervisor.pid(name)) for name in ("nova", "sophia"))
+            with on_core(-1):
+                yield Loop(f"ws://127.0.0.1:{http}/sophia/voice", engines, processes)
+        finally:
+            await supervisor.stop()
+            engines.kill()
+            await engines.wait()
+>>>>>>> sync
 
 
 @asynccontextmanager
@@ -278,15 +315,3 @@ def sophia_unit(riva_port: int, folder: Path, nova_grpc: int, http: int, more: M
         **more,
     }
     return unit("sophia", "services.sophia", env, f"http://127.0.0.1:{http}/healthz")
-
-
-@contextmanager
-def _on_core(index: int) -> Iterator[None]:
-    """What is started here stays on one core, where the machine has several; -1 is the last."""
-    before = os.sched_getaffinity(0)
-    cores = sorted(before)
-    os.sched_setaffinity(0, {cores[index]} if len(cores) > 1 else before)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

@@ -113,7 +113,7 @@ async def test_a_viewer_that_stops_reading_slows_no_turn_and_is_let_go(
     tmp_path: Path, audio2face: Audio2FaceServer
 ) -> None:
     with aurora_server(
-        tmp_path, audio2face.target, viewer_timeout_s="0.2", viewer_buffer_ms="10000"
+        tmp_path, audio2face.target, viewer_timeout_s="0.2", viewer_buffer_ms="60000"
     ) as server:
         async with grpc.aio.insecure_channel(server.target) as channel:
             stub: AuroraAsyncStub = AuroraStub(channel)
@@ -123,7 +123,7 @@ async def test_a_viewer_that_stops_reading_slows_no_turn_and_is_let_go(
                 deaf.sendall(UPGRADE)
                 await watching(server, 1)
                 while server.metrics.value("voxloop_aurora_viewers"):
-                    assert (await animate(stub, [start(), *audio(face.vowel(10)), END])).done == 300
+                    assert (await animate(stub, [start(), *audio(face.vowel(60)), END])).done == 1800
                 assert server.metrics.value("voxloop_aurora_viewer_drops_total") > 0
 
 

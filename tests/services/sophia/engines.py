@@ -217,8 +217,8 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
         self.fail = False
         self.requests: list[aurora_pb2.AnimateRequest] = []
         self.positions: list[aurora_pb2.Position] = []
-        self.unfollowed = asyncio.Event()
-        """A Follow ended before its turn was heard to the end."""
+        self.followed, self.unfollowed = asyncio.Event(), asyncio.Event()
+        """A Follow ended: when its turn was heard to the end, and before."""
         self.frame: aurora_pb2.Frame | None = None
         """Where set, what every frame is."""
 
@@ -258,8 +258,7 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
                 ended = position.ended
             return aurora_pb2.Followed()
         finally:
-            if not ended:
-                self.unfollowed.set()
+            (self.followed if ended else self.unfollowed).set()
 
 
 @dataclass

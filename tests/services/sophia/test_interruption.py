@@ -385,3 +385,24 @@ async def test_fifty_interruptions_in_a_row(sophia: Sophia) -> None:
         await client.send(type="text", text="hello")
         await client.until("turn.metrics")
     assert client.of("reply.done")[-1] == {"type": "reply.done", "turn": 51, "text": "Still here."}
+
+
+async def test_who_watches_elsewhere_is_told_where_the_sound_is(sophia: Sophia) -> None:
+    async with sophia.session(animation=True) as client:
+        await speaking(sophia, client)
+        await client.until("animation")
+        await client.send(type="cancel")
+        await client.until("interrupted")
+        await asyncio.wait_for(sophia.engines.aurora.unfollowed.wait(), 5)
+    first = sophia.engines.aurora.positions[0]
+    assert (first.turn, first.paused, first.ended) == (1, False, False)
+    assert first.played_ms < 200
+
+
+async def test_who_watches_elsewhere_is_told_when_all_was_heard(sophia: Sophia) -> None:
+    sophia.engines.nova.answer = ["Yes."]
+    async with sophia.session(animation=True) as client:
+        await client.send(type="text", text="hello")
+        await client.until("turn.metrics")
+        await asyncio.wait_for(sophia.engines.aurora.followed.wait(), 5)
+    assert not sophia.engines.aurora.unfollowed.is_set()
