@@ -115,6 +115,7 @@ class Benchmark(StrEnum):
     NOVA = "nova"
     LOOP = "loop"
     MODEL = "model"
+    FACE = "face"
     MANNERS = "manners"
 
 

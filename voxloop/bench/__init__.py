@@ -9,11 +9,7 @@ from pathlib import Path
 from shared.errors import StartupError
 from voxloop.bench.report import Report
 
-<<<<<<< HEAD
-BENCHMARKS = ("speech", "nova", "loop", "manners", "model")
-=======
-BENCHMARKS = ("speech", "nova", "loop", "model", "face")
->>>>>>> sync
+BENCHMARKS = ("speech", "nova", "loop", "face", "manners", "model")
 """Modules of this package, each with a `run() -> Report`; imported only when they are asked for."""
 
 PLOTTED = ("nova",)

@@ -205,53 +205,17 @@ def figures(rows: Sequence[Row]) -> dict[str, float | int | None]:
 async def loop(pace: Pace, env: Mapping[str, str] | None = None) -> AsyncIterator[Loop]:
     """The engines, nova and sophia on ports of their own; `env` is sophia's. Raises StartupError."""
     with tempfile.TemporaryDirectory() as folder:
-<<<<<<< HEAD
         async with (
             free_engines(Path(folder), pace) as (engines, ports),
             supervised(Path(folder)) as supervisor,
         ):
             nova_grpc, nova_http, http = (free_port() for _ in range(3))
-            with _on_core(0):
+            with on_core(0):
                 await supervisor.start([nova_unit(ports["model"], nova_http, nova_grpc)])
                 await supervisor.start([sophia_unit(ports["riva"], Path(folder), nova_grpc, http, env or {})])
             processes = tuple(psutil.Process(supervisor.pid(name)) for name in ("nova", "sophia"))
-            with _on_core(-1):
-                yield Loop(f"ws://127.0.0.1:{http}", engines, processes, supervisor.log_of("sophia"))
-=======
-        with on_core(-1):
-            engines = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "voxloop.bench.loop_engines",
-                folder,
-                orjson.dumps(pace).decode(),
-                cwd=ROOT,
-                env={**os.environ, "VOXLOOP_SUPERVISED": str(os.getpid())},
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=64 * MB,
-            )
-        supervisor = Supervisor(Path(folder), lambda *_: None)
-        try:
-            assert engines.stdout is not None  # noqa: S101 - it was started with pipes
-            line = await engines.stdout.readline()
-            if not line:
-                raise StartupError("the benchmark's engines do not start")
-            ports = orjson.loads(line)
-            nova_grpc, nova_http, http = (free_port() for _ in range(3))
-            with on_core(0):
-                await supervisor.start([_nova(ports["model"], nova_http, nova_grpc)])
-                await supervisor.start(
-                    [_sophia(ports["riva"], Path(folder) / "ca.pem", nova_grpc, http, env or {})]
-                )
-            processes = tuple(psutil.Process(supervisor.pid(name)) for name in ("nova", "sophia"))
             with on_core(-1):
-                yield Loop(f"ws://127.0.0.1:{http}/sophia/voice", engines, processes)
-        finally:
-            await supervisor.stop()
-            engines.kill()
-            await engines.wait()
->>>>>>> sync
+                yield Loop(f"ws://127.0.0.1:{http}", engines, processes, supervisor.log_of("sophia"))
 
 
 @asynccontextmanager
@@ -259,7 +223,7 @@ async def free_engines(
     folder: Path, pace: Pace
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, int]]]:
     """Riva and a model, and their ports; the certificate is in `folder`. Raises StartupError."""
-    with _on_core(-1):
+    with on_core(-1):
         engines = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
