@@ -69,7 +69,7 @@ class Plan:
 SHORT = Plan(
     noises=12, interruptions=8, sessions=100, kills=12, talkers=2, messages=5000, clip_rounds=1, at_once=2
 )
-"""Some four minutes."""
+"""Some seven minutes."""
 
 
 def run(plan: Plan | None = None, *, short: bool = False) -> Report:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from shared.audio import RATE
+from shared.errors import StartupError
+from voxloop import bench
 from voxloop.bench.manners import Plan, figures, parts, run
 from voxloop.bench.manners_aloud import Asked
 from voxloop.bench.manners_caller import BUFFERED_S, Card
@@ -76,6 +78,11 @@ def test_the_way_of_a_clip_is_the_sum_of_its_parts_and_the_rest() -> None:
     stages = ("speech_end_to_final", "llm_first_token", "first_clause", "tts_first_audio", "first_audio_sent")
     row = {f"{stage}_ms": 10.0 for stage in stages} | {"v2v_ms": 60.0}
     assert parts([row])["v2v_rest_ms_p50"] == 10.0
+
+
+def test_a_benchmark_without_a_short_form_says_so_before_anything_starts() -> None:
+    with pytest.raises(StartupError, match="no short form"):
+        next(bench.run("nova", short=True))
 
 
 def test_the_whole_product_is_measured() -> None:
