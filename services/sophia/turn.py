@@ -17,6 +17,7 @@ from functools import partial
 
 from services.sophia.answers import Answers
 from services.sophia.emotion_tags import EmotionTags, Tag
+from services.sophia.end_of_turn import EndOfTurn
 from services.sophia.events import (
     Animation,
     AnimationHeader,
@@ -59,6 +60,8 @@ class Engines:
     answers: Answers
     face: Face
     toolbox: Toolbox
+    end_of_turn: EndOfTurn | None = None
+    """Where the deployment has a say in whether a final ends a turn."""
 
 
 Prompt = Callable[[Sequence[Message]], Sequence[Message]]
@@ -76,6 +79,7 @@ class Voice:
     emotion: str = ""
     silent: bool = False
     """The reply is read and not heard."""
+    speed: float = 1.0
 
 
 class Stopwatch:
@@ -94,10 +98,9 @@ class Stopwatch:
         self._last = now
         return True
 
-    def restart(self, speech_end_to_final_ms: float) -> None:
-        """The final has come. What an early start has had by then took none of the time that counts."""
-        had = dict.fromkeys(self.stages, 0.0)
-        self.stages = {"speech_end_to_final": round(speech_end_to_final_ms, 2)} | had
+    def restart(self, before: Stopwatch) -> None:
+        """Go on from there. What an early start has had by then took none of the time that counts."""
+        self.stages = before.stages | dict.fromkeys(self.stages, 0.0)
         self._last = time.monotonic()
 
     def set(self, stage: str, duration_ms: float) -> None:
@@ -144,9 +147,9 @@ class Reply:
             engines.face.animate(session_id, turn, voice.rate, voice.emotion) if voice.animation else None
         )
 
-    def release(self, speech_end_to_final_ms: float) -> None:
-        """It was the right question. Its stages count from now on."""
-        self._stopwatch.restart(speech_end_to_final_ms)
+    def release(self, stopwatch: Stopwatch) -> None:
+        """It was the right question. Its stages count from now on, behind those of `stopwatch`."""
+        self._stopwatch.restart(stopwatch)
         self._released.set()
         for event in self._withheld:
             self._send(event)
@@ -273,7 +276,7 @@ class Reply:
                 continue
             clause = self._transcript.begin(text, spoken_ms)
             speech = self._engines.riva.synthesize(
-                text, self._voice.language, self._voice.name, self._voice.rate
+                text, self._voice.language, self._voice.name, self._voice.rate, self._voice.speed
             )
             whole = WholeSamples()
             async with aclosing(speech):
