@@ -3,8 +3,8 @@
 The embedded Audio2Face and aurora run on one core, the callers and the viewer on another, if there is one.
 
 - `closure_f1_…`, `jaw_r…`, `cpu_ms_per_s`: see voxloop/bench/face_accuracy.py.
-- `lateness_ms_p50`, `lateness_ms_p95`: one stream of Audio2Face in real time, in pieces of 40 ms: from the
-  moment at which the sound of a frame's time was spoken to the frame.
+- `lateness_ms_p50`, `lateness_ms_p95`: one stream of Audio2Face in real time, with sound in pieces of 40 ms
+  that each go in when they begin to be heard: from the sound of a frame's time to the frame.
 - `sessions_real_time`: of 32 such streams at once, in one process on one core, those of which all came and
   95 % within aurora's buffer for viewers (120 ms); `crowd_cpu_share` of that core.
 - `skew_ms_p50`, `skew_ms_p95`: at a viewer (face_viewer.py) of a session of 10 minutes; every second reply

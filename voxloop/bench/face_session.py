@@ -118,11 +118,12 @@ async def _reply(session: Session, face: Face, turn: int, pcm: bytes, chance: ra
     session.sounds[turn] = sound = Sound()
     speaking = asyncio.create_task(_speak(face, turn, pcm, sound))
     moment_s = chance.uniform(0.3, 0.8) * duration_s(pcm)
-    await asyncio.wait([speaking], timeout=moment_s if turn % 2 == 0 or turn % 4 == 1 else None)
-    if turn % 2 == 0 and not speaking.done():
+    interrupted, hushed = turn % 2 == 1, turn % 4 == 2
+    await asyncio.wait([speaking], timeout=moment_s if interrupted or hushed else None)
+    if interrupted and not speaking.done():
         session.cut[turn] = time.monotonic()
         speaking.cancel()
-    elif turn % 4 == 1 and not speaking.done():
+    elif hushed and not speaking.done():
         session.hushed += 1
         sound.clock.pause()
         sound.note()

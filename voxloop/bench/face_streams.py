@@ -1,4 +1,5 @@
-"""Streams of Audio2Face in real time: sound goes in as a microphone gives it, and each frame is timed."""
+"""Streams of Audio2Face in real time: each piece of sound goes in when it begins to be heard, as a listener
+hears what comes at once, and each frame is timed."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ TIMEOUT_S = 10.0
 
 @dataclass
 class Streamed:
-    """`lateness_ms`: from the moment at which the sound of a frame's time was spoken to the frame."""
+    """`lateness_ms`: from the moment at which the sound of a frame's time is heard to the frame."""
 
     expected: int
     """Frames that the sound has."""
@@ -59,7 +60,7 @@ async def _stream(audio2face: Audio2Face, number: int, count: int, steps: int, s
 async def _speak(stream: FaceStream, first: int, steps: int, speech: bytes, began_s: float) -> None:
     whole = len(speech) // STEP
     for step in range(steps):
-        await asyncio.sleep(began_s + (step + 1) * STEP_S - time.monotonic())
+        await asyncio.sleep(began_s + step * STEP_S - time.monotonic())
         at = (first + step) % whole * STEP
         await stream.send(speech[at : at + STEP])
     await stream.end()

@@ -39,14 +39,16 @@ async def test_an_interruption_reaches_the_viewers_after_the_call_has_ended(
 ) -> None:
     async with watch(aurora, "cut") as viewer:
         await aurora.metrics.becomes(lambda m: m.value("voxloop_aurora_viewers") == 1)
-        for turn in (1, 2):  # what was interrupted once, works once more
+        for turn in range(1, 51):  # what was interrupted once, works once more
             follow = stub.Follow()
             await follow.write(Position(session_id="cut", turn=turn, paused=True))
-            assert (await animate(stub, [start(session="cut", turn=turn), *audio(face.vowel(9)), END])).done
+            assert (await animate(stub, [start(session="cut", turn=turn), *audio(face.vowel(1)), END])).done
             await follow.write(Position(session_id="cut", turn=turn, played_ms=400))
             await until(viewer, "animation", turn=turn)
             follow.cancel()
             await until(viewer, "animation.end", turn=turn)
+            if turn % 25:
+                continue
             async with asyncio.timeout(10):
                 while max((await until(viewer, "animation.rest"))["weights"]) > 0.01:
                     pass

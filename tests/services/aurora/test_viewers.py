@@ -122,8 +122,9 @@ async def test_a_viewer_that_stops_reading_slows_no_turn_and_is_let_go(
                 deaf.connect(("127.0.0.1", httpx.URL(server.http).port or 0))
                 deaf.sendall(UPGRADE)
                 await watching(server, 1)
+                turn = [start(session="x" * 20_000), *audio(face.vowel(10)), END]  # is in every message
                 while server.metrics.value("voxloop_aurora_viewers"):
-                    assert (await animate(stub, [start(), *audio(face.vowel(60)), END])).done == 1800
+                    assert (await animate(stub, turn)).done == 300
                 assert server.metrics.value("voxloop_aurora_viewer_drops_total") > 0
 
 
