@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from services.aurora import metrics
+from services.aurora.audience import Audience
 from services.aurora.bridge import Request, Response, Turn, TurnAbandoned
+from services.aurora.recorder import Recorder
 from services.aurora.settings import AuroraSettings
 from services.aurora.upstream import Upstream
 from services.aurora.viewers import Viewers
@@ -27,9 +29,12 @@ Context = grpc.aio.ServicerContext[Request, Response]
 
 
 class FaceService(AuroraServicer):
-    def __init__(self, upstream: Upstream, viewers: Viewers, settings: AuroraSettings) -> None:
+    def __init__(
+        self, upstream: Upstream, viewers: Viewers, recorder: Recorder | None, settings: AuroraSettings
+    ) -> None:
         self._upstream = upstream
         self._viewers = viewers
+        self._recorder = recorder
         self._settings = settings
 
     # The stubs know generators only; with context.write a caller that does not read meets a deadline.
@@ -51,9 +56,15 @@ class FaceService(AuroraServicer):
             raise TurnAbandoned
         if first.WhichOneof("part") != "start":
             raise InputError("the first message must be Start")
-        turn = Turn(first.start, self._settings, caller.read, caller.outgoing.write)
-        with self._viewers.turn(first.start.session_id, first.start.turn) as view:
-            await turn.run(self._upstream, view)
+        start = first.start
+        turn = Turn(start, self._settings, caller.read, caller.outgoing.write)
+        with ExitStack() as stack:
+            view = stack.enter_context(self._viewers.turn(start.session_id, start.turn))
+            recording = None
+            if self._recorder:
+                seat = self._recorder.turn(start.session_id, start.turn, start.sample_rate_hz)
+                recording = stack.enter_context(seat)
+            await turn.run(self._upstream, Audience(view, recording))
 
 
 class _Caller:
