@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.aurora import routes, viewers
 from services.aurora.audio2face import PEER, Audio2Face
 from services.aurora.classic import ClassicAudio2Face
 from services.aurora.livelink import LiveLink
@@ -17,7 +18,7 @@ from services.aurora.rotation import LongAudio2Face
 from services.aurora.service import FaceService
 from services.aurora.settings import AuroraSettings
 from services.aurora.upstream import Upstream
-from services.aurora.viewers import Viewers, router
+from services.aurora.viewers import Viewers
 from shared.app import create_app as base_app
 from shared.app import grpc_server
 from shared.errors import StartupError
@@ -54,7 +55,9 @@ def create_app(settings: AuroraSettings) -> FastAPI:
                 await recorder.close()
 
     check = Health({PEER: audio2face.probe})
-    return base_app("aurora", settings, check, [router(watchers, settings)], lifespan)
+    return base_app(
+        "aurora", settings, check, [viewers.router(watchers, settings), routes.router(service)], lifespan
+    )
 
 
 def _upstream(settings: AuroraSettings) -> Upstream:

@@ -65,6 +65,10 @@ class Turn:
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
+    def feel(self, emotions: Emotions) -> None:
+        """From the next sound on."""
+        self._emotions = known(emotions)
+
     async def _listen(self, stream: Stream, view: Audience) -> None:
         while True:
             message = await self._read()
@@ -74,7 +78,7 @@ class Turn:
                 case "audio":
                     await self._hear(stream, message.audio, view)
                 case "emotions":
-                    self._emotions = known(message.emotions.values)
+                    self.feel(message.emotions.values)
                 case "timing":
                     pass  # Audio2Face has no use for it; faces that do may come
                 case "end":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -36,6 +36,15 @@ class FaceService(AuroraServicer):
         self._viewers = viewers
         self._recorder = recorder
         self._settings = settings
+        self._turns: dict[Turn, str] = {}  # that run, with their sessions
+
+    def feel(self, session: str | None, emotions: Mapping[str, float]) -> int:
+        """The turns that run, of one session or of all, take other emotions from here on; returns how many
+        there were."""
+        turns = [turn for turn, of_session in self._turns.items() if session in (None, of_session)]
+        for turn in turns:
+            turn.feel(emotions)
+        return len(turns)
 
     # The stubs know generators only; with context.write a caller that does not read meets a deadline.
     async def Animate(  # type: ignore[override]  # noqa: N802 - the protocol's name
@@ -64,6 +73,8 @@ class FaceService(AuroraServicer):
             if self._recorder:
                 seat = self._recorder.turn(start.session_id, start.turn, start.sample_rate_hz)
                 recording = stack.enter_context(seat)
+            self._turns[turn] = start.session_id
+            stack.callback(self._turns.pop, turn)
             await turn.run(self._upstream, Audience(view, recording))
 
 

@@ -1,0 +1,96 @@
+"""Start, stop, emotion: what the events of Kit do, with nothing of Kit in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import aiohttp
+from pxr import Usd
+
+from voxloop_face.feed import Aurora, Message, feel, watch
+from voxloop_face.pose import LivePose, NoFace
+
+Report = Callable[[str], None]
+NEUTRAL = {"neutral": 1.0}
+
+
+class Face:
+    """On one event loop. `stage` gives the open stage, or None; `report` takes lines for the user's log."""
+
+    def __init__(
+        self, aurora: Aurora, stage: Callable[[], Usd.Stage | None], prim: str, report: Report
+    ) -> None:
+        self._aurora = aurora
+        self._stage = stage
+        self._prim = prim
+        self._report = report
+        self._pose: LivePose | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._feeling: asyncio.Task[None] | None = None
+        self._emotions = NEUTRAL
+        self._turn: tuple[str, int] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._watching is not None
+
+    def start(self) -> None:
+        """Again from the beginning, if it runs already."""
+        self.stop()
+        stage = self._stage()
+        if stage is None:
+            self._report("no stage is open: open one, then start the face")
+            return
+        try:
+            self._pose = LivePose(stage, self._prim)
+        except NoFace as error:
+            self._report(str(error))
+            return
+        self._watching = _spawn(watch(self._aurora, self._take, self._report))
+
+    def stop(self) -> None:
+        """Leaves the stage as it was."""
+        for task in (self._watching, self._feeling):
+            if task is not None:
+                task.cancel()
+        self._watching = self._feeling = self._turn = None
+        if self._pose is not None:
+            self._pose.close()
+            self._pose = None
+
+    def emotion(self, name: str, strength: float = 1.0) -> None:
+        """Holds for this turn and those to come; `neutral` ends it."""
+        self._emotions = {name: strength}
+        self._feel()
+
+    def _take(self, message: Message) -> None:
+        if self._pose is None:
+            return
+        kind, turn = message.get("type"), (message.get("session", ""), message.get("turn", 0))
+        if kind == "animation.header":  # the newest turn has the face
+            self._turn = turn
+            self._pose.named(message["names"])
+            if self._emotions != NEUTRAL:
+                self._feel()
+        elif kind == "animation" and turn == self._turn:
+            self._pose.show(message["weights"])
+        elif kind == "lost" or (kind == "animation.end" and turn == self._turn):
+            self._turn = None
+            self._pose.rest()
+
+    def _feel(self) -> None:
+        if self._turn is not None:
+            if self._feeling is not None:
+                self._feeling.cancel()
+            self._feeling = _spawn(self._send(self._emotions))
+
+    async def _send(self, emotions: dict[str, float]) -> None:
+        try:
+            await feel(self._aurora, emotions)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self._report(f"{self._aurora.url} did not take the emotion: {error}")
+
+
+def _spawn(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    return asyncio.ensure_future(work)  # Kit's loop runs, though not always this call within it
