@@ -88,7 +88,7 @@ class Face:
     async def _send(self, emotions: dict[str, float]) -> None:
         try:
             await feel(self._aurora, emotions)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:  # noqa: UP041 - Kit 106 has Python 3.10
             self._report(f"{self._aurora.url} did not take the emotion: {error}")
 
 

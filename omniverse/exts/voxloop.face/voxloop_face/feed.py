@@ -50,7 +50,7 @@ async def watch(aurora: Aurora, take: Callable[[Message], None], report: Callabl
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.TEXT:
                         take(json.loads(message.data))
-        except (aiohttp.ClientError, TimeoutError, ValueError, LookupError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError, LookupError) as error:  # noqa: UP041
             why = str(error) or type(error).__name__
         take({"type": "lost"})
         if not lost:
