@@ -7,7 +7,7 @@ SHELL ["/bin/sh", "-euc"]
 # hadolint ignore=DL3008 # the base is pinned; an older patch of a package is taken off Debian's mirrors
 RUN apt-get update; \
     apt-get install -y --no-install-recommends python3 libpython3.11; \
-    rm -rf /var/lib/apt/lists/*
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 
 
 FROM base AS build

@@ -23,6 +23,7 @@ from shared.auth import OPEN_PATHS, ApiKeyInterceptor, ApiKeyMiddleware, Credent
 from shared.errors import StartupError, VoxloopError
 from shared.health import Health
 from shared.settings import ServiceSettings, load
+from shared.websocket import WebSockets
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -107,8 +108,14 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(
         level=max(wanted, logging.INFO), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
     for room in ("shared", "embedded", "services"):
         logging.getLogger(room).setLevel(wanted)
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """uvicorn takes a WebSocket that is refused by an HTTP response for one that nobody answered."""
+    return record.msg != "ASGI callable returned without completing handshake."
 
 
 def run_service(name: str, settings_type: type[S], create_app: Callable[[S], FastAPI]) -> None:
@@ -155,7 +162,7 @@ async def _serve(settings: S, create_app: Callable[[S], FastAPI]) -> bool:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_S,
-            ws="websockets-sansio",
+            ws=WebSockets,
             ws_max_size=MAX_WS_MESSAGE,
             ws_per_message_deflate=False,  # audio does not compress, and the frames are small
         ),

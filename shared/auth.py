@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
 SUBPROTOCOL = "voxloop"
 KEY_PREFIX = "voxloop.key."
+_UNTIL = "voxloop.admitted_until"
 REFUSAL = "missing or unknown API key"
 
 
@@ -66,12 +68,23 @@ class Credentials:
             signers.append(Signer.by_public_key(settings.jwt_public_key))
         return cls(settings.api_keys, Tokens(tuple(signers), settings.jwt_audience))
 
-    def admit(self, authorizations: Iterable[str]) -> bool:
-        """Whether any of these is good: NVIDIA's client sends `authorization` twice over TLS."""
-        return any(
-            accepted(value, self._keys) or self._tokens.accept(_bearer(value) or "")
-            for value in authorizations
-        )
+    def admit(self, authorizations: Iterable[str]) -> float:
+        """Until when one of these is good, in Unix time: a token until its end, a key for ever; 0: none is.
+
+        NVIDIA's client sends `authorization` twice over TLS.
+        """
+        return max(map(self._good_until, authorizations), default=0.0)
+
+    def _good_until(self, authorization: str) -> float:
+        if accepted(authorization, self._keys):
+            return math.inf
+        return self._tokens.accept(_bearer(authorization) or "")
+
+
+def admitted_until(scope: Scope) -> float:
+    """When the credentials that opened a WebSocket expire, in Unix time; infinity where they never do."""
+    until: float = scope.get(_UNTIL, math.inf)
+    return until
 
 
 def subprotocol(scope: Scope) -> str | None:
@@ -96,14 +109,14 @@ def _decoded(key: str) -> str:
         return ""
 
 
-def _without_key(scope: Scope) -> Scope:
-    """For the app, and whatever it may log: the key has done its work."""
+def _without_key(scope: Scope, until: float) -> Scope:
+    """For the app, and whatever it may log: the key has done its work. What is left is when it expires."""
     offered = [name for name in scope.get("subprotocols", ()) if not name.startswith(KEY_PREFIX)]
     headers = [
         (name, ", ".join(offered).encode() if name == b"sec-websocket-protocol" else value)
         for name, value in scope["headers"]
     ]
-    return {**scope, "subprotocols": offered, "headers": headers}
+    return {**scope, "subprotocols": offered, "headers": headers, _UNTIL: until}
 
 
 class ApiKeyMiddleware:
@@ -119,10 +132,10 @@ class ApiKeyMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or scope["path"] in self.open_paths:
             await self.app(scope, receive, send)
-        elif not self.credentials.admit(_authorizations(scope)):
+        elif not (until := self.credentials.admit(_authorizations(scope))):
             await _refusal(scope)(scope, receive, send)
         elif scope["type"] == "websocket":
-            await self.app(_without_key(scope), receive, send)
+            await self.app(_without_key(scope, until), receive, send)
         else:
             await self.app(scope, receive, send)
 

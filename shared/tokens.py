@@ -57,12 +57,15 @@ class Tokens:
     signers: tuple[Signer, ...] = ()
     audience: str = ""
 
-    def accept(self, token: str) -> bool:
-        return len(token) <= MAX_CHARS and any(self._signed_by(signer, token) for signer in self.signers)
+    def accept(self, token: str) -> float:
+        """Until when this one is good, in Unix time; 0 where it does not count."""
+        if len(token) > MAX_CHARS:
+            return 0.0
+        return max((self._signed_by(signer, token) for signer in self.signers), default=0.0)
 
-    def _signed_by(self, signer: Signer, token: str) -> bool:
+    def _signed_by(self, signer: Signer, token: str) -> float:
         try:
-            jwt.decode(
+            claims = jwt.decode(
                 token,
                 signer.key,
                 algorithms=[signer.algorithm],
@@ -72,6 +75,6 @@ class Tokens:
                     "verify_aud": bool(self.audience),
                 },
             )
+            return float(claims["exp"])
         except (jwt.PyJWTError, ValueError, OverflowError, RecursionError):
-            return False
-        return True
+            return 0.0

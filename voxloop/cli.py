@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +31,9 @@ console = Console()
 Reply = Annotated[Path, typer.Option(help="Where the spoken reply is written.")]
 Frames = Annotated[Path, typer.Option(help="Where the face frames are written, as JSON lines.")]
 Plot = Annotated[Path | None, typer.Option(help="A picture to write, where the benchmark has one.")]
+Short = Annotated[
+    bool, typer.Option("--short", help="Little of everything, where the benchmark takes very long.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -111,12 +115,14 @@ class Benchmark(StrEnum):
     NOVA = "nova"
     LOOP = "loop"
     MODEL = "model"
+    FACE = "face"
+    MANNERS = "manners"
 
 
 @app.command("bench")
-def bench_command(which: Benchmark, as_json: AsJson = False, plot: Plot = None) -> None:
+def bench_command(which: Benchmark, as_json: AsJson = False, plot: Plot = None, short: Short = False) -> None:
     """Measure, on the embedded engines of this machine."""
-    for report in bench.run(which, plot):
+    for report in bench.run(which, plot, short=short):
         if as_json:
             typer.echo(report.json())
         else:
@@ -129,11 +135,18 @@ def doctor_command(
         list[int] | None,
         typer.Option(min=1, max=3, help="1 machine, 2 engines, 3 services; repeatable."),
     ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(min=0, help="How many there must be; else VOXLOOP_DOCTOR_GPUS, else any number."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong here, why, and what to do; change nothing. Status 0 good, 1 not, 2 could not look."""
     try:
-        diagnosis = asyncio.run(diagnose(phase or PHASES, load(DoctorSettings)))
+        settings = load(DoctorSettings)
+        if gpus is not None:
+            settings = settings.model_copy(update={"gpus": gpus})
+        diagnosis = asyncio.run(diagnose(phase or PHASES, settings))
     except VoxloopError as error:
         _fail(error, status=2)
     if as_json:
@@ -146,12 +159,20 @@ def doctor_command(
 @app.command("smoke")
 def smoke_command(
     out: Annotated[Path, typer.Option(help="The folder for smoke.md and smoke.json.")] = Path(),
-    grafana: Annotated[str, typer.Option(help="Grafana's address.")] = "http://127.0.0.1:3000",
-    prometheus: Annotated[str, typer.Option(help="Prometheus's address.")] = "http://127.0.0.1:9090",
+    grafana: Annotated[
+        str, typer.Option(envvar="VOXLOOP_GRAFANA_URL", help="Grafana's address.")
+    ] = "http://127.0.0.1:3000",
+    prometheus: Annotated[
+        str, typer.Option(envvar="VOXLOOP_PROMETHEUS_URL", help="Prometheus's address.")
+    ] = "http://127.0.0.1:9090",
     as_json: AsJson = False,
 ) -> None:
-    """Tick off the validation list, each box by a real request, and write it down."""
-    checklist = asyncio.run(smoke.run(load(DoctorSettings), grafana, prometheus))
+    """Tick off the validation list, each box by a real request, and write it down.
+
+    VOXLOOP_GRAFANA_PASSWORD is the one of Grafana's user `admin`.
+    """
+    password = os.environ.get("VOXLOOP_GRAFANA_PASSWORD", "")
+    checklist = asyncio.run(smoke.run(load(DoctorSettings), grafana, prometheus, password))
     written = checklist.save(out)
     if as_json:
         typer.echo(orjson.dumps(checklist.as_json()).decode())

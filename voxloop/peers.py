@@ -137,10 +137,11 @@ async def ask_service(peer: str, url: str) -> str:
     return "; ".join([status, *missing])
 
 
-async def get(peer: str, url: str, accept: tuple[int, ...] = (200,)) -> httpx.Response:
-    """Raises PeerError."""
+async def get(peer: str, url: str, accept: tuple[int, ...] = (200,), *, password: str = "") -> httpx.Response:
+    """`password` is that of the user `admin`. Raises PeerError."""
+    auth = httpx.BasicAuth("admin", password) if password else None
     try:
-        async with httpx.AsyncClient(timeout=ANSWER_S / 2, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=ANSWER_S / 2, trust_env=False, auth=auth) as client:
             answer = await client.get(url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise PeerUnavailable(peer, f"nobody answers at {url} ({type(error).__name__})") from None

@@ -89,7 +89,9 @@ class Checklist:
                 console.print(f"  [dim]→[/] {escape(point.do)}", highlight=False, soft_wrap=True)
 
 
-async def run(settings: DoctorSettings, grafana: str, prometheus: str) -> Checklist:
+async def run(
+    settings: DoctorSettings, grafana: str, prometheus: str, grafana_password: str = ""
+) -> Checklist:
     """Raises SettingsError."""
     where = asking.from_environment()
     found = {result.id: result for result in (await diagnose((1, 2, 3), settings)).results}
@@ -100,7 +102,9 @@ async def run(settings: DoctorSettings, grafana: str, prometheus: str) -> Checkl
     ]
     boards = await asyncio.gather(
         _dashboard("prometheus", "Prometheus scrapes", f"{prometheus}/api/v1/targets?state=active"),
-        _dashboard("grafana", "Grafana has its dashboards", f"{grafana}{GRAFANA_DASHBOARDS}"),
+        _dashboard(
+            "grafana", "Grafana has its dashboards", f"{grafana}{GRAFANA_DASHBOARDS}", grafana_password
+        ),
     )
     return Checklist(
         (
@@ -180,14 +184,30 @@ async def _animate(peers: Peers) -> str:
     return f"{len(frames)} frames"
 
 
-async def _dashboard(name: str, title: str, url: str) -> Point:
-    """Monitoring is a profile of the compose files: where nobody listens, it is not switched on."""
-    answer = await outcome(name, asking.get(name, url))
+async def _dashboard(name: str, title: str, url: str, password: str = "") -> Point:
+    """Monitoring is a profile of the compose files: where nobody listens, it is not switched on.
+
+    An empty list is a failure: it runs, and shows or scrapes nothing.
+    """
+    answer = await outcome(name, asking.get(name, url, password=password))
     if not isinstance(answer, VoxloopError):
-        return Point(name, title, Tick.DONE, url)
+        count = _entries(answer.content)
+        if count:
+            return Point(name, title, Tick.DONE, f"{count} at {url}")
+        return Point(name, title, Tick.FAILED, f"none at {url}", f"`docker compose logs {name}`")
     if answer.code == "peer_unavailable":
         return Point(name, title, Tick.NOT_HERE, f"{answer.message}; the compose profile is not running")
-    return Point(name, title, Tick.FAILED, answer.message, f"`docker compose logs {name}`")
+    hint = "" if password or name != "grafana" else "VOXLOOP_GRAFANA_PASSWORD is not set. "
+    return Point(name, title, Tick.FAILED, answer.message, f"{hint}`docker compose logs {name}`")
+
+
+def _entries(body: bytes) -> int:
+    """How many dashboards Grafana lists, or targets Prometheus."""
+    try:
+        told = orjson.loads(body)
+        return len(told) if isinstance(told, list) else len(told["data"]["activeTargets"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return 0
 
 
 def _one_line(text: str) -> str:

@@ -49,6 +49,7 @@ class Unit:
     probe: Probe = field(repr=False)
     ready_s: float = 60.0
     """How long it may take to answer its probe."""
+    arguments: tuple[str, ...] = ()
 
 
 class VoxloopSettings(BaseSettings):

@@ -68,6 +68,16 @@ class Supervisor:
             for name in self._children:
                 tasks.create_task(self._keep(name))
 
+    async def kill(self, name: str) -> None:
+        """End it as the kernel does that is out of memory, and wait until it is gone."""
+        process = self._children[name].process
+        process.kill()
+        await process.wait()
+
+    async def restart(self, name: str) -> None:
+        """Start anew what has ended, where nobody watches. Raises StartupError."""
+        await self._until_ready(await self._spawn(self._children[name].unit))
+
     async def stop(self) -> None:
         """End everything: first those started last, then, past the grace, by force."""
         for child in reversed(list(self._children.values())):
@@ -86,6 +96,7 @@ class Supervisor:
                 sys.executable,
                 "-m",
                 unit.module,
+                *unit.arguments,
                 cwd=ROOT,
                 env={**os.environ, **unit.env, "VOXLOOP_SUPERVISED": str(os.getpid())},
                 stdin=asyncio.subprocess.DEVNULL,

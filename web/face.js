@@ -7,10 +7,12 @@
 const MAX_FRAMES = 900; // 30 s; the oldest go first
 const HOLD_MS = 150; // a frame without a successor is shown this long, and so is one whose clock stands still
 const FOLLOW_MS = 15; // time constant towards a frame: hides the step from neutral
-const EASE_MS = 110; // … and back to neutral, so that an interrupted mouth does not snap shut
+const EASE_MS = 40; // … and back to neutral: an interrupted mouth does not snap, and is shut after 120 ms
 const MOOD_MS = 260;
 const BLINK_EVERY_MS = 3900;
 const BLINK_MS = 220;
+const LOOK_EVERY_MS = 1700;
+const LOOK_MS = 60;
 
 /** What the face looks like while the conversation is in this state; added to the frames. */
 const MOODS = {
@@ -73,6 +75,7 @@ export class Face {
     if (!frame) {
       const lid = blink(now);
       for (const name of ["EyeBlinkLeft", "EyeBlinkRight"]) weights[name] = Math.max(weights[name] ?? 0, lid);
+      if (this.state !== "thinking") for (const [name, weight] of Object.entries(look(now))) weights[name] = Math.max(weights[name] ?? 0, weight);
     }
     return (this.shown = weights);
   }
@@ -107,4 +110,27 @@ function blink(now) {
   const number = Math.floor(now / BLINK_EVERY_MS);
   const since = (now % BLINK_EVERY_MS) - ((number * 0.618) % 1) * (BLINK_EVERY_MS - BLINK_MS);
   return since < 0 || since > BLINK_MS ? 0 : Math.sin((Math.PI * since) / BLINK_MS) ** 2;
+}
+
+/** Where the eyes look at `now`: a jump to each next spot, as eyes do, and then rest; every third meets the viewer. */
+function look(now) {
+  const number = Math.floor(now / LOOK_EVERY_MS);
+  const moved = Math.min(1, (now % LOOK_EVERY_MS) / LOOK_MS);
+  const [fromSide, fromHeight] = spot(number - 1);
+  const [toSide, toHeight] = spot(number);
+  const side = fromSide + moved * (toSide - fromSide); // positive is the face's own left
+  const height = fromHeight + moved * (toHeight - fromHeight);
+  const [outer, inner] = side > 0 ? ["Left", "Right"] : ["Right", "Left"];
+  const vertical = height > 0 ? "EyeLookUp" : "EyeLookDown";
+  return {
+    [`EyeLookOut${outer}`]: Math.abs(side),
+    [`EyeLookIn${inner}`]: Math.abs(side),
+    [`${vertical}Left`]: Math.abs(height),
+    [`${vertical}Right`]: Math.abs(height),
+  };
+}
+
+function spot(number) {
+  if (number % 3 === 0) return [0, 0];
+  return [0.22 * (2 * ((number * 0.618) % 1) - 1), 0.14 * (2 * ((number * 0.382) % 1) - 1)];
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
@@ -32,7 +32,7 @@ SERVICE = aurora_pb2.DESCRIPTOR.services_by_name["Aurora"].full_name
 def create_app(settings: AuroraSettings) -> FastAPI:
     """Must be called on the running event loop's thread: gRPC channels belong to it."""
     audio2face = _upstream(settings)
-    watchers = Viewers()
+    watchers = Viewers(settings.viewer_buffer_ms)
     recorder = _recorder(settings)
     service = FaceService(audio2face, watchers, recorder, settings)
 
@@ -50,6 +50,7 @@ def create_app(settings: AuroraSettings) -> FastAPI:
             ):
                 yield
         finally:
+            watchers.close()
             await audio2face.close()
             if recorder:
                 await recorder.close()
@@ -94,4 +95,5 @@ async def _live_link(watchers: Viewers, settings: AuroraSettings) -> AsyncIterat
             yield
         finally:
             showing.cancel()
-            await asyncio.wait([showing])
+            with suppress(asyncio.CancelledError):
+                await showing

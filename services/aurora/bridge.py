@@ -76,6 +76,7 @@ class Turn:
                 raise TurnAbandoned
             match message.WhichOneof("part"):
                 case "audio":
+                    view.heard()
                     await self._hear(stream, message.audio, view)
                 case "emotions":
                     self.feel(message.emotions.values)
@@ -116,7 +117,7 @@ class Turn:
             if isinstance(part, Names):
                 self._track.named(part.blendshapes)
                 await self._write(Response(header=aurora_pb2.Header(names=part.blendshapes, fps=FPS)))
-                view.header(part.blendshapes, FPS)
+                view.header(part.blendshapes)
             else:
                 self._track.put(part)
         self._track.close()

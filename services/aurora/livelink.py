@@ -1,7 +1,7 @@
 """The face in Unreal, over Live Link: what a viewer sees, as datagrams to every host of the settings.
 
-There is one subject, which shows one turn at a time: the newest. A host that cannot be reached is counted,
-named in the log once until it can be again, and asked for again with each turn.
+There is one subject, which shows one turn at a time: the newest, and then how that face rests. A host that
+cannot be reached is counted, named in the log once until it can be again, and tried again with each turn.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 import uuid
+from collections import deque
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +34,7 @@ class LiveLink:
         self._lines = [_Line(host) for host in hosts]
         self._shown: tuple[str, int] | None = None
         self._names: list[str] = []
+        self._due: deque[tuple[float, asyncio.TimerHandle]] = deque()
 
     async def run(self, viewer: Viewer) -> None:
         """Shows what `viewer` sees, until it is cancelled."""
@@ -41,6 +43,7 @@ class LiveLink:
             while True:
                 self._show(orjson.loads(await viewer.next()))
         finally:
+            self._drop()
             for line in self._lines:
                 line.close()
 
@@ -48,14 +51,30 @@ class LiveLink:
         turn = message.get("session", ""), message.get("turn", 0)
         match message["type"]:
             case "animation.header":
+                self._drop()
                 self._shown, self._names = turn, message["names"]
                 for line in self._lines:
                     line.open()
             case "animation" if turn == self._shown:
+                self._later(message["in_ms"] / 1000, order(self._names, message["weights"]))
+            case "animation.rest" if turn == self._shown:
                 self._send(order(self._names, message["weights"]))
             case "animation.end" if turn == self._shown:
-                self._shown = None
-                self._send(order((), ()))
+                self._drop()
+            case "animation.clock" if turn == self._shown and not message["running"]:
+                self._drop()
+
+    def _later(self, delay_s: float, values: list[float]) -> None:
+        """Unreal shows what comes at once, so a frame leaves when its sound is heard."""
+        loop = asyncio.get_running_loop()
+        while self._due and self._due[0][0] < loop.time():
+            self._due.popleft()
+        at_s = loop.time() + max(0.0, delay_s)
+        self._due.append((at_s, loop.call_at(at_s, self._send, values)))
+
+    def _drop(self) -> None:
+        while self._due:
+            self._due.popleft()[1].cancel()
 
     def _send(self, values: list[float]) -> None:
         now = datetime.now().astimezone()  # Unreal's timecode is the local time of day, as a phone's is

@@ -24,6 +24,16 @@ UNKNOWN_EMOTIONS = Counter(
     "voxloop_aurora_unknown_emotions_total", "Emotions that callers asked for and Audio2Face does not have"
 )
 ROTATIONS = Counter("voxloop_aurora_rotations_total", "Streams that followed one grown too long")
+SKEW = Histogram(
+    "voxloop_aurora_viewer_skew_seconds",
+    "How much later than its sound a frame went to the viewers; 0 when it went in time",
+    buckets=LATENCY_BUCKETS,
+)
+STAGE_DROPS = Counter(
+    "voxloop_aurora_viewer_frames_dropped_total",
+    "Frames never shown to viewers: late, interrupted, or full (too far ahead of the sound)",
+    ["reason"],
+)
 VIEWERS = Gauge("voxloop_aurora_viewers", "Viewers connected to /aurora/frames")
 VIEWER_DROPS = Counter("voxloop_aurora_viewer_drops_total", "Messages dropped because a viewer was too slow")
 RECORDING_FAULTS = Counter("voxloop_aurora_recording_faults_total", "Pieces of recordings that are missing")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from math import isfinite
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ import grpc.aio
 
 from services.aurora import metrics
 from services.aurora.audience import Audience
-from services.aurora.bridge import Request, Response, Turn, TurnAbandoned
+from services.aurora.bridge import Turn, TurnAbandoned
 from services.aurora.recorder import Recorder
 from services.aurora.settings import AuroraSettings
 from services.aurora.upstream import Upstream
@@ -21,11 +22,10 @@ from services.aurora.viewers import Viewers
 from shared import channels
 from shared.errors import InputError, PeerError, VoxloopError
 from shared.outgoing import Outgoing
+from shared.wire.aurora.v1 import aurora_pb2
 from shared.wire.aurora.v1.aurora_pb2_grpc import AuroraServicer
 
 log = logging.getLogger(__name__)
-
-Context = grpc.aio.ServicerContext[Request, Response]
 
 
 class FaceService(AuroraServicer):
@@ -59,6 +59,31 @@ class FaceService(AuroraServicer):
         except VoxloopError as error:
             await _refuse(caller.outgoing, error)
 
+    async def Follow(  # noqa: N802 - the protocol's name
+        self, _: object, context: Any
+    ) -> aurora_pb2.Followed:
+        caller = _Caller(context, self._settings.caller_timeout_s)
+        try:
+            await self._follow(caller)
+        except InputError as error:
+            await _refuse(caller.outgoing, error)
+        return aurora_pb2.Followed()
+
+    async def _follow(self, caller: _Caller) -> None:
+        """Until `ended`. Some callers cancel by closing their side, so every other ending interrupts."""
+        last = aurora_pb2.Position(ended=True)
+        try:
+            while (position := await caller.read()) is not None:
+                last = position
+                if last.ended:
+                    return
+                if not (isfinite(last.played_ms) and last.played_ms >= 0):
+                    raise InputError(f"played_ms is {last.played_ms}; it counts from 0, in milliseconds")
+                self._viewers.follow(last.session_id, last.turn, last.played_ms, paused=last.paused)
+        finally:
+            if not last.ended:
+                self._viewers.interrupt(last.session_id, last.turn)
+
     async def _animate(self, caller: _Caller) -> None:
         first = await caller.read()
         if first is None:
@@ -79,20 +104,21 @@ class FaceService(AuroraServicer):
 
 
 class _Caller:
-    """The two directions of the call, each with a deadline."""
+    """The two directions of a call, each with a deadline."""
 
-    def __init__(self, context: Context, timeout_s: float) -> None:
+    def __init__(self, context: Any, timeout_s: float) -> None:
         self._context = context
         self._timeout_s = timeout_s
-        self.outgoing = Outgoing[Response](context, timeout_s)
+        self.outgoing = Outgoing[Any](context, timeout_s)
 
-    async def read(self) -> Request | None:
+    async def read(self) -> Any:
+        """None once the caller has closed its side."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 message = await self._context.read()
         except TimeoutError:
             raise InputError(f"the caller sent nothing for {self._timeout_s:g} s") from None
-        return message if isinstance(message, Request) else None
+        return None if message is grpc.aio.EOF else message
 
 
 @contextmanager
@@ -111,7 +137,7 @@ def _counted() -> Iterator[None]:
         metrics.TURNS.labels(outcome).inc()
 
 
-async def _refuse(outgoing: Outgoing[Response], error: VoxloopError) -> None:
+async def _refuse(outgoing: Outgoing[Any], error: VoxloopError) -> None:
     """Ends the call with the status of `error`; the trailing metadata say its code and whether to retry."""
     if isinstance(error, PeerError):
         metrics.PEER_ERRORS.labels(error.code).inc()

@@ -55,6 +55,8 @@ class AuroraSettings(ServiceSettings):
 
     ahead_s: Annotated[float, Field(ge=2)] = 8.0
     """Sound of a turn whose frames the caller has not taken yet; beyond it the caller is read no further."""
+    viewer_buffer_ms: Annotated[float, Field(ge=0, le=60_000)] = 120.0
+    """Viewers get a frame this long before its sound is heard, so that the network's jitter does not show."""
     viewer_queue: Annotated[int, Field(ge=8)] = 64
     """Messages that wait for one viewer, about two seconds; when full, the oldest are dropped and counted."""
     viewer_timeout_s: Seconds = 10.0

@@ -1,4 +1,4 @@
-"""Those who watch: each frame as JSON to every viewer of its session, over /aurora/frames.
+"""Those who watch: each frame, when due, as JSON to every viewer of its session (/aurora/frames).
 
 A viewer never slows a turn down: its queue is bounded and drops its oldest message when full.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -16,9 +17,13 @@ from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 
 from services.aurora import metrics
 from services.aurora.settings import AuroraSettings
+from services.aurora.stage import Part, Stage
 from shared.auth import subprotocol
+from shared.errors import VoxloopError
 
 TRY_AGAIN_LATER = 1013  # RFC 6455's registry of close codes
+MAX_RESTING = 64
+"""Faces that rest between their replies; beyond it the oldest is let go."""
 
 
 class Viewer:
@@ -47,11 +52,12 @@ class Viewer:
 
 
 class Viewers:
-    """All of them, and the headers of the turns that run, for those who come in the middle of one."""
+    """All of them, and the stages of the sessions that they watch."""
 
-    def __init__(self) -> None:
+    def __init__(self, buffer_ms: float) -> None:
+        self._buffer_ms = buffer_ms
         self._viewers: set[Viewer] = set()
-        self._headers: dict[tuple[str, int], bytes] = {}
+        self._stages: dict[str, Stage] = {}
 
     def __len__(self) -> int:
         return len(self._viewers)
@@ -59,9 +65,9 @@ class Viewers:
     @contextmanager
     def watching(self, session: str | None, capacity: int) -> Iterator[Viewer]:
         viewer = Viewer(session, capacity)
-        for (of_session, _), header in self._headers.items():
-            if session in (None, of_session):
-                viewer.offer(header)
+        for name, stage in self._stages.items():
+            if session in (None, name):
+                stage.greet(partial(_offer, [viewer], name))
         self._viewers.add(viewer)
         metrics.VIEWERS.inc()
         try:
@@ -72,51 +78,79 @@ class Viewers:
 
     @contextmanager
     def turn(self, session: str, turn: int) -> Iterator[TurnView]:
-        view = TurnView(self, session, turn)
+        """Whatever fails within leaves the frames that came; whatever else ends it early interrupts it."""
+        stage = self._stage(session)
+        part = stage.begin(turn)
         try:
-            yield view
-        finally:
-            self._headers.pop((session, turn), None)
-            view.ended()
+            yield TurnView(stage, part)
+        except VoxloopError:
+            stage.close(part)
+            raise
+        except BaseException:
+            stage.interrupt(part)
+            raise
+        stage.close(part)
 
-    def announce(self, session: str, turn: int, header: bytes) -> None:
-        self._headers[session, turn] = header
-        self.offer(session, header)
+    def follow(self, session: str, turn: int, played_ms: float, *, paused: bool) -> None:
+        self._stage(session).follow(turn, played_ms, paused)
 
-    def offer(self, session: str, message: bytes) -> None:
-        for viewer in self._viewers:
-            if viewer.session in (None, session):
-                viewer.offer(message)
+    def interrupt(self, session: str, turn: int) -> None:
+        if stage := self._stages.get(session):
+            stage.interrupt_turn(turn)
+
+    def close(self) -> None:
+        for stage in self._stages.values():
+            stage.stop()
+        self._stages.clear()
+
+    def _stage(self, session: str) -> Stage:
+        if found := self._stages.get(session):
+            return found
+        resting = [name for name, stage in self._stages.items() if stage.rests]
+        for name in resting[: max(0, len(resting) + 1 - MAX_RESTING)]:
+            self._stages.pop(name).stop()
+        stage = Stage(
+            partial(self._tell, session),
+            lambda: bool(self._of(session)),
+            partial(self._forget, session),
+            self._buffer_ms,
+        )
+        self._stages[session] = stage
+        return stage
+
+    def _tell(self, session: str, kind: str, **fields: Any) -> None:
+        _offer(self._of(session), session, kind, **fields)
+
+    def _of(self, session: str) -> list[Viewer]:
+        return [viewer for viewer in self._viewers if viewer.session in (None, session)]
+
+    def _forget(self, session: str) -> None:
+        self._stages.pop(session, None)
+
+
+def _offer(viewers: Collection[Viewer], session: str, kind: str, **fields: Any) -> None:
+    if viewers:
+        message = orjson.dumps({"type": kind, "session": session} | fields)
+        for viewer in viewers:
+            viewer.offer(message)
 
 
 class TurnView:
-    """What the viewers see of one turn."""
+    """What the viewers get of one turn."""
 
-    def __init__(self, viewers: Viewers, session: str, turn: int) -> None:
-        self._viewers = viewers
-        self._session = session
-        self._turn = turn
-        self._begun = False
+    def __init__(self, stage: Stage, part: Part) -> None:
+        self._stage = stage
+        self._part = part
 
-    def header(self, names: tuple[str, ...], fps: float) -> None:
-        self._begun = True
-        message = self._encode("animation.header", names=names, fps=fps)
-        self._viewers.announce(self._session, self._turn, message)
+    def header(self, names: tuple[str, ...]) -> None:
+        self._stage.header(self._part, names)
+
+    def heard(self) -> None:
+        """Its sound has begun."""
+        self._stage.heard(self._part)
 
     def frame(self, t_ms: float, weights: tuple[float, ...]) -> None:
-        if self._viewers:
-            message = self._encode(
-                "animation", t_ms=round(t_ms, 3), weights=[round(weight, 4) for weight in weights]
-            )
-            self._viewers.offer(self._session, message)
-
-    def ended(self) -> None:
-        """Also when the turn was cancelled: no frame of it follows, and the viewer rests its face."""
-        if self._begun:
-            self._viewers.offer(self._session, self._encode("animation.end"))
-
-    def _encode(self, kind: str, **fields: Any) -> bytes:
-        return orjson.dumps({"type": kind, "session": self._session, "turn": self._turn} | fields)
+        self._stage.frame(self._part, t_ms, weights)
 
 
 def router(viewers: Viewers, settings: AuroraSettings) -> APIRouter:

@@ -8,8 +8,9 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from services.sophia import openai_audio, page, realtime_ws
+from services.sophia import openai_audio, page, pronunciations, realtime_ws
 from services.sophia.answers import Answers
+from services.sophia.end_of_turn import EndOfTurn
 from services.sophia.face import Face
 from services.sophia.riva import Riva
 from services.sophia.settings import SophiaSettings
@@ -31,12 +32,13 @@ def create_app(settings: SophiaSettings) -> FastAPI:
             "SOPHIA_CONTEXT_TOKENS has no room for a question beside what SOPHIA_TOOLS offers"
         )
     engines = Engines(
-        Riva(settings.riva(), settings.speech_deadline_s),
+        Riva(settings.riva(), settings.speech_deadline_s, pronunciations.load(settings.pronunciations)),
         Answers(
             settings.nova(), settings.nova_model, settings.first_token_deadline_s, settings.answer_deadline_s
         ),
         Face(settings.aurora()),
         toolbox,
+        EndOfTurn.load(settings.end_of_turn, settings.end_of_turn_deadline_ms / 1e3),
     )
 
     @asynccontextmanager

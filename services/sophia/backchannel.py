@@ -18,6 +18,7 @@ _ENGLISH = [
     "uh-huh",
     "uhhuh",
     "ah",
+    "aha",
     "oh",
     "er",
     "erm",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from math import isfinite
 
 import grpc.aio
 
 from services.sophia.events import Animation, AnimationHeader
-from services.sophia.playback import SpokenWord
+from services.sophia.playback import MediaClock, SpokenWord
 from shared.channels import Endpoint, explain, open_channel
 from shared.errors import Overloaded, PeerProtocol
 from shared.health import probe_grpc
@@ -33,6 +33,24 @@ class Face:
 
     async def probe(self) -> None:
         await probe_grpc(self._endpoint, self._channel)
+
+    async def follow(self, session_id: str, turn: int, clock: MediaClock) -> None:
+        """Tells aurora where the sound of the turn is, until `clock` has played out. Leaving it earlier
+        interrupts what others see of the turn. A fault of aurora's ends it: only the picture suffers."""
+        call = self._stub.Follow(metadata=self._endpoint.metadata)
+        try:
+            async with aclosing(clock.moves()) as moves:
+                async for played_ms, paused in moves:
+                    position = wire.Position(
+                        session_id=session_id, turn=turn, played_ms=played_ms, paused=paused
+                    )
+                    await call.write(position)
+            await call.write(wire.Position(session_id=session_id, turn=turn, ended=True))
+            await call
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # Animate tells
+        finally:
+            call.cancel()
 
     def animate(self, session_id: str, turn: int, rate: int, emotion: str = "") -> FaceStream:
         """`emotion` holds from the beginning, at its full strength."""

@@ -8,9 +8,11 @@ than real time, the oldest is dropped and counted.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import grpc.aio
@@ -25,12 +27,16 @@ from shared.verdict import Verdict
 
 PRE_ROLL_S = 0.6
 """Kept from before the speech, so that a new stream does not miss its first sound."""
-MAX_BACKLOG_S = 15.0
+IDLE_S = 10.0
+"""A stream that is sent nothing for this long is ended, and the next audio opens another: Riva loses the
+place in one that idles, and a client that is mute needs none."""
 QUIET_PIECE_S = 0.1
 """Where nobody speaks, audio goes to Riva in pieces of this length: each is a message, and costs one."""
 WRITE_DEADLINE_S = 5.0
 END_DEADLINE_S = 5.0
 """How long Riva may owe the final of a stream that was cut, and its end."""
+WORKS_S = 1.0
+"""A stream that takes audio for so long works, though nobody said a word: what breaks it is a new fault."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 2.0
 
 
@@ -47,26 +53,28 @@ class Heard:
 class Backlog:
     """Audio that a new stream would have to hear again, and audio that this one has yet to be sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_s: float) -> None:
+        self._max_s = max_s
         self._kept: deque[bytes] = deque()
         self._kept_s = 0.0
         self._unsent: deque[bytes] = deque()
         self._unsent_s = 0.0
-        self._fed_s = 0.0
+        self.fed_s = 0.0
         self._filled = asyncio.Event()
+        self._marked: int | None = None  # of the unsent pieces, those that were there when it was asked for
         self.in_speech = False
 
     def feed(self, pcm: bytes, *, quiet: bool = False) -> None:
         """`quiet`: Riva may have this a little later."""
         length = duration_s(pcm)
-        self._fed_s += length
+        self.fed_s += length
         self._kept.append(pcm)
         self._kept_s += length
-        while self._kept_s > (MAX_BACKLOG_S if self.in_speech else PRE_ROLL_S) and len(self._kept) > 1:
+        while self._kept_s > (self._max_s if self.in_speech else PRE_ROLL_S) and len(self._kept) > 1:
             self._kept_s -= duration_s(self._kept.popleft())
         self._unsent.append(pcm)
         self._unsent_s += length
-        while self._unsent_s > MAX_BACKLOG_S:
+        while self._unsent_s > self._max_s:
             dropped = duration_s(self._unsent.popleft())
             self._unsent_s -= dropped
             AUDIO_DROPPED.inc(dropped)
@@ -79,27 +87,48 @@ class Backlog:
         if self._unsent:
             self._filled.set()
 
-    async def take(self) -> bytes:
-        """All that waits, in one piece."""
-        await self.until_filled()
-        pcm = self._unsent.popleft() if len(self._unsent) == 1 else b"".join(self._unsent)
-        self._unsent.clear()
-        self._unsent_s = 0.0
-        self._filled.clear()
+    def take(self) -> bytes:
+        """All that waits, in one piece; up to the mark where there is one."""
+        if self._marked is not None:
+            pcm = b"".join(self._unsent.popleft() for _ in range(min(self._marked, len(self._unsent))))
+            self._marked = None
+            self._unsent_s -= duration_s(pcm)
+        else:
+            pcm = self._unsent.popleft() if len(self._unsent) == 1 else b"".join(self._unsent)
+            self._unsent.clear()
+            self._unsent_s = 0.0
+        if not self._unsent:
+            self._filled.clear()
         return pcm
+
+    def mark(self) -> None:
+        """What was fed by now is taken next, and without waiting for more."""
+        self._marked = len(self._unsent)
+        self._filled.set()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._kept and not self._unsent
 
     def forget_sent(self) -> None:
         """What was sent has its final."""
         self._kept, self._kept_s = self._unsent.copy(), self._unsent_s
+
+    def forget(self) -> None:
+        """All that was fed is dealt with."""
+        self._unsent.clear()
+        self._unsent_s, self._marked = 0.0, None
+        self._filled.clear()
+        self.forget_sent()
 
     def rewind(self) -> float:
         """Begin again with all that a new stream has to hear, of which the unsent is the newest part.
 
         Returns where in the session's audio that begins, in ms.
         """
-        self._unsent, self._unsent_s = self._kept.copy(), self._kept_s
+        self._unsent, self._unsent_s, self._marked = self._kept.copy(), self._kept_s, None
         self._filled.set() if self._unsent else self._filled.clear()
-        return (self._fed_s - self._kept_s) * 1e3
+        return (self.fed_s - self._kept_s) * 1e3
 
     async def until_filled(self) -> None:
         await self._filled.wait()
@@ -112,17 +141,24 @@ class Hearing:
         listening: Listening,
         on_heard: Callable[[Heard], None],
         on_fault: Callable[[PeerError], None],
+        max_s: float,
     ) -> None:
+        """Up to `max_s` of an utterance is kept, for a stream that has to hear it again."""
         self._riva = riva
         self._listening = listening
         self._on_heard = on_heard
         self._on_fault = on_fault
-        self._backlog = Backlog()
+        self._backlog = Backlog(max_s)
         self._deaf = False
-        self._cut = False
+        self._cut: asyncio.Future[None] | None = None
+        self._ended = False  # what the present stream is to hear, because of that
+        self._forgotten = False  # what the present stream has to say
+        self._reader: asyncio.Task[None] | None = None
         self._stream_began_ms = 0.0  # in the session's audio
+        self._watching: asyncio.TimerHandle | None = None
         self._heard_any = False  # on the present stream
-        self._told = False
+        self.fault: PeerError | None = None
+        """Why nothing is heard at present: told once, when it came."""
         self._backoff_s = FIRST_BACKOFF_S
 
     def feed(self, pcm: bytes, *, in_speech: bool, quiet: bool = False) -> None:
@@ -131,9 +167,32 @@ class Hearing:
             self._backlog.in_speech = in_speech
             self._backlog.feed(pcm, quiet=quiet)
 
-    def cut(self) -> None:
-        """Ask for the final of what was said so far: with the next audio, this stream is ended in peace."""
-        self._cut = True
+    def cut(self) -> asyncio.Future[None]:
+        """Ask for the final of what was said so far, by ending this stream in peace.
+
+        Done once Riva has told all of it; where Riva fails meanwhile, by the next stream.
+        """
+        if (cut := self._cut) is None:
+            cut = self._cut = asyncio.get_running_loop().create_future()
+            is_idle = self._reader is None or self._reader.done()
+            if self._deaf or (is_idle and self._backlog.is_empty):
+                self._all_heard()
+            else:
+                self._backlog.mark()
+        return cut
+
+    def _all_heard(self) -> None:
+        if self._cut is not None:
+            self._cut.set_result(None)
+            self._cut = None
+
+    def forget(self) -> None:
+        """What was fed so far is dealt with: whatever Riva still has to say of it is never heard."""
+        self._backlog.forget()
+        self._forgotten = True
+        self._all_heard()
+        if self._reader is not None:
+            self._reader.cancel()
 
     async def run(self) -> None:
         """Recognise until cancelled. A fault is told once, then tried again until Riva is back."""
@@ -142,31 +201,53 @@ class Hearing:
             try:
                 await self._listen()
             except PeerError as error:
-                if not self._told:
+                if self.fault is None:
                     self._on_fault(error)
-                self._told = True
+                self.fault = error
                 if isinstance(error, PeerRefused) and not self._heard_any:
                     self._deaf = True  # asking again would be refused again
+                    self._all_heard()
                     return
-            # Also after an end in peace: Riva may end each stream as soon as it is opened.
-            await asyncio.sleep(self._backoff_s)
-            self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
+                self._ended = False
+            if not self._forgotten and not self._ended:
+                # Also after an end in peace: Riva may end each stream as soon as it is opened.
+                await asyncio.sleep(self._backoff_s)
+                self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
             self._stream_began_ms = self._backlog.rewind()
+            if self._backlog.is_empty:
+                self._all_heard()
 
     async def _listen(self) -> None:
         """One recognition stream to its end. Raises PeerError."""
         call = self._riva.recognize()
         verdict = Verdict(call)
-        self._heard_any = self._cut = False
+        self._heard_any = self._forgotten = self._ended = False
+        if self._cut is not None:
+            self._backlog.mark()
+        self._watch()
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(call))
-                await self._read(call, verdict)
+                self._reader = tasks.create_task(self._read(call, verdict))
+                await asyncio.wait([self._reader])
                 writer.cancel()
+            if self._ended:
+                self._backlog.forget_sent()
+                self._all_heard()
         except* PeerError as group:
             raise first_of(group) from None
         finally:
             call.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
+
+    def _watch(self, fed_s: float | None = None) -> None:
+        """End a stream that has been sent nothing since it was watched last."""
+        if fed_s == self._backlog.fed_s:
+            self.cut()
+            return
+        again = partial(self._watch, self._backlog.fed_s)
+        self._watching = asyncio.get_running_loop().call_later(IDLE_S, again)
 
     async def _read(self, call: RecognizeCall, verdict: Verdict) -> None:
         try:
@@ -180,7 +261,7 @@ class Hearing:
                 raise await self._riva.fault(told) from None
 
     def _take(self, result: asr.StreamingRecognitionResult) -> None:
-        self._heard_any, self._told, self._backoff_s = True, False, FIRST_BACKOFF_S
+        self._heard_any, self.fault, self._backoff_s = True, None, FIRST_BACKOFF_S
         if result.is_final:
             self._backlog.forget_sent()
         self._on_heard(heard(result, round(self._stream_began_ms)))
@@ -189,10 +270,15 @@ class Hearing:
         try:
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.write(self._riva.configure(self._listening))
-            while not self._cut:
-                pcm = await self._backlog.take()
-                async with asyncio.timeout(WRITE_DEADLINE_S):
-                    await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
+            works_from = time.monotonic() + WORKS_S
+            while not self._ended:
+                await self._backlog.until_filled()
+                self._ended = self._cut is not None
+                if pcm := self._backlog.take():
+                    async with asyncio.timeout(WRITE_DEADLINE_S):
+                        await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
+                if self.fault is not None and time.monotonic() >= works_from:
+                    self.fault = None
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -200,6 +286,7 @@ class Hearing:
         except TimeoutError:
             raise PeerTimeout("riva", f"took no audio for {WRITE_DEADLINE_S:g} s") from None
         await asyncio.sleep(END_DEADLINE_S)  # the end of the stream, when the reading side sees it, ends this
+        self._all_heard()  # by a Riva that ends no stream; the next one is left open
         raise PeerTimeout("riva", f"did not end a stream within {END_DEADLINE_S:g} s")
 
 

@@ -19,6 +19,14 @@ TURNS = Counter("voxloop_sophia_turns_total", "Turns by how they ended.", ["end"
 PAUSES = Counter(
     "voxloop_sophia_pauses_total", "Replies hushed by speech over them, by what it was.", ["outcome"]
 )
+QUIET_FINALS = Counter(
+    "voxloop_sophia_quiet_finals_total", "Utterances that ended by their quiet, because Riva sent no final."
+)
+END_OF_TURN = Counter(
+    "voxloop_sophia_end_of_turn_total",
+    "What SOPHIA_END_OF_TURN said of finals; a verdict that is late or failed is ignored.",
+    ["verdict"],
+)
 EARLY_STARTS = Counter(
     "voxloop_sophia_early_starts_total",
     "Answers begun before the final, by whether the final was what they answer.",

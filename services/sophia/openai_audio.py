@@ -19,7 +19,7 @@ from services.sophia.connection import SEND_DEADLINE_S, complaint
 from services.sophia.dictation import transcribe
 from services.sophia.hearing import Heard
 from services.sophia.realtime_events import RATE, Language, VoiceName, locale, riva_voice
-from services.sophia.riva import Riva
+from services.sophia.riva import MAX_SPEED, MIN_SPEED, Riva
 from services.sophia.sentences import Clauses
 from services.sophia.settings import SophiaSettings
 from shared.audio import BYTES_PER_SAMPLE, WholeSamples, duration_s, read_wav
@@ -40,7 +40,7 @@ class SpeechBody(BaseModel):
     input: Annotated[str, Field(min_length=1, max_length=MAX_INPUT_CHARS)]
     voice: VoiceName = ""
     response_format: Literal["wav", "pcm"] = "wav"
-    speed: Annotated[float, Field(ge=1, le=1)] = 1.0
+    speed: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED)] = 1.0
     stream_format: Literal["audio"] = "audio"
     language: Language = "en-US"
     """Not OpenAI's: their voices hear it in the text."""
@@ -128,7 +128,8 @@ async def _speech(riva: Riva, slots: Slots, body: SpeechBody) -> AsyncGenerator[
     with slots.one():
         for text in texts:
             whole = WholeSamples()
-            pieces = riva.synthesize(text, locale(body.language), riva_voice(body.voice), RATE)
+            voice = riva_voice(body.voice)
+            pieces = riva.synthesize(text, locale(body.language), voice, RATE, body.speed)
             async with aclosing(pieces):
                 async for piece in pieces:
                     if pcm := whole.feed(piece.pcm):

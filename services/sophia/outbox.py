@@ -1,12 +1,14 @@
 """What waits to be sent to one client.
 
 Producers never wait: audio is paced before it gets here, so the outbox only grows when the client
-stops reading. Then face frames go first, oldest first; when that is not enough, the client is lost.
+stops reading. Then face frames go first, oldest first; when that is not enough, the client is lost. So
+is one that reads, but too slowly ever to catch up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 
 from services.sophia.events import Animation, Event, ReplyStarted, TurnMetrics
@@ -15,6 +17,8 @@ from shared.errors import Overloaded
 
 MAX_EVENTS = 1000
 MAX_FRAMES = 300  # 10 s of face
+MAX_BEHIND_S = 30.0
+"""A client that has not once caught up for this long never will: what it hears is as old."""
 
 
 class Outbox:
@@ -24,6 +28,7 @@ class Outbox:
         self._filled = asyncio.Event()
         self._drained = asyncio.Event()
         self._closed = ""
+        self._behind_since: float | None = None
 
     def put(self, event: Event) -> None:
         """Queue `event`. A client that has not read for far too long is given up: see `get`."""
@@ -64,6 +69,11 @@ class Outbox:
             self._frames -= 1
         if not self._events:
             self._drained.set()
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = time.monotonic()
+        elif time.monotonic() - self._behind_since > MAX_BEHIND_S:
+            raise Overloaded("the client reads too slowly")
         return event
 
     async def until_empty(self) -> None:

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+
+NEWS_MS = 5.0
+"""A step of the clock that is worth telling."""
+REPEAT_S = 5.0
+"""… and how often it is told that nothing happened: the clocks of two machines do not run alike."""
 
 
 class MediaClock:
@@ -22,6 +27,7 @@ class MediaClock:
         self._moved = asyncio.Event()
         self.sent_ms = 0.0
         self.paused = False
+        self.finished = False
 
     def played_ms(self) -> float:
         if self._anchor_s is None:
@@ -32,6 +38,11 @@ class MediaClock:
         """Audio went out. Where the listener had run dry, the clock stood still until now."""
         self._anchor(self.played_ms())
         self.sent_ms += duration_ms
+        self._wake()
+
+    def finish(self) -> None:
+        """What was sent is all."""
+        self.finished = True
         self._wake()
 
     def report(self, played_ms: float) -> None:
@@ -70,6 +81,23 @@ class MediaClock:
     async def until_played_out(self) -> None:
         while self.paused or self.played_ms() < self.sent_ms:
             await self._until_moved(None if self.paused else (self.sent_ms - self.played_ms() + 0.5) / 1e3)
+
+    async def moves(self) -> AsyncGenerator[tuple[float, bool], None]:
+        """Where the sound is (ms) and whether it is paused, from its beginning until it has played out: at
+        every move that is not the passing of time, and every REPEAT_S."""
+        told: tuple[float, float, bool] | None = None  # when (s), and what
+        while not (self.finished and not self.paused and self.played_ms() >= self.sent_ms):
+            played_ms, paused, now = self.played_ms(), self.paused, self._now()
+            if self.sent_ms and (told is None or self._is_news(*told) or now - told[0] >= REPEAT_S):
+                told = now, played_ms, paused
+                yield played_ms, paused
+                continue  # it may have moved meanwhile
+            left_s = (self.sent_ms - played_ms) / 1e3 if self.finished and not paused else REPEAT_S
+            await self._until_moved(min(REPEAT_S, left_s + 5e-4))
+
+    def _is_news(self, told_s: float, played_ms: float, paused: bool) -> bool:
+        expected_ms = played_ms if paused else played_ms + (self._now() - told_s) * 1e3
+        return paused != self.paused or abs(min(expected_ms, self.sent_ms) - self.played_ms()) > NEWS_MS
 
     async def _until_moved(self, timeout_s: float | None) -> None:
         moved = self._moved

@@ -41,35 +41,20 @@ class Dictation:
 
     finals: list[str] = field(default_factory=list)
     partial: str = ""
-    voiced: bool = False
-    """Something was said since the last final."""
-    ignoring: bool = False
-    """The next final is of a buffer that was cleared."""
-
-    @property
-    def unfinished(self) -> bool:
-        return self.voiced or bool(self.partial) or not self.finals
 
     def hear(self, event: SpeechStarted | SpeechStopped | TranscriptPartial | TranscriptFinal) -> None:
         match event:
-            case SpeechStarted():
-                self.voiced = True
             case TranscriptPartial():
-                self.partial = "" if self.ignoring else event.text
+                self.partial = event.text
             case TranscriptFinal():
-                if not self.ignoring:
-                    self.finals.append(event.text)
-                self.partial, self.voiced, self.ignoring = "", False, False
+                self.finals.append(event.text)
+                self.partial = ""
 
     def take(self) -> str:
         text = " ".join([*self.finals, self.partial]).strip()
         self.finals.clear()
-        self.partial, self.voiced = "", False
+        self.partial = ""
         return text
-
-    def clear(self) -> None:
-        self.ignoring = self.voiced or bool(self.partial)
-        self.take()
 
 
 class Conversation:

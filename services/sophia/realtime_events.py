@@ -88,7 +88,7 @@ def riva_voice(voice: str | VoiceId) -> str:
 class AudioOutput(_Part):
     format: Pcm | None = None
     voice: VoiceName | None = None
-    speed: Annotated[float, Field(ge=1, le=1)] | None = None
+    speed: Annotated[float, Field(ge=0.25, le=1.5)] | None = None
 
 
 class Audio(_Part):
@@ -120,9 +120,11 @@ class Answering(_Part):
             config = replace(config, system=self.instructions)
         if self.output_modalities is not None:
             config = replace(config, silent=self.output_modalities == ["text"])
-        voice = self.audio.output.voice if self.audio is not None and self.audio.output is not None else None
-        if voice is not None:
-            config = replace(config, voice=riva_voice(voice))
+        output = self.audio.output if self.audio is not None else None
+        if output is not None and output.voice is not None:
+            config = replace(config, voice=riva_voice(output.voice))
+        if output is not None and output.speed is not None:
+            config = replace(config, speed=output.speed)
         return replace(config, offer=self._offer(config.offer))
 
     def _offer(self, offer: Offer) -> Offer:
@@ -311,7 +313,11 @@ def session_object(
                 "turn_detection": detection if detects_turns else None,
                 "noise_reduction": None,
             },
-            "output": {"format": pcm_format(), "voice": config.voice or "default", "speed": 1.0},
+            "output": {
+                "format": pcm_format(),
+                "voice": config.voice or "default",
+                "speed": config.speed,
+            },
         },
     }
 

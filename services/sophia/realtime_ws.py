@@ -47,14 +47,13 @@ from services.sophia.realtime_events import (
 from services.sophia.realtime_items import Message, Utterance, new_id
 from services.sophia.session import Session, SessionConfig
 from services.sophia.voice_ws import Sessions
-from shared.audio import BYTES_PER_SAMPLE, duration_s
+from shared.audio import duration_s
+from shared.auth import admitted_until
 from shared.errors import InputError, Overloaded, PeerError, VoxloopError
 from shared.openai_errors import error_body
 
 MIN_COMMIT_S = 0.1
 """OpenAI's own bound: a buffer that holds less is empty."""
-SILENCE_S = 1.5
-"""Riva ends an utterance by the quiet behind it. A client that commits sends none, so we do."""
 
 
 @dataclass
@@ -63,7 +62,6 @@ class Pending:
 
     utterance: Utterance
     seconds: float
-    deadline: asyncio.TimerHandle
     is_asked: bool = False
     """A response waits for it as well, in `asked`'s way where that is given."""
     asked: SessionConfig | None = None
@@ -99,21 +97,20 @@ class Connection:
                 self._tasks.create_task(write(self._outbox, self._send))
                 self._tasks.create_task(self._oversee())
                 self._tell([{"type": "session.created", "session": self._describe()}])
-                await self._read()
+                self._tasks.create_task(self._read())  # as in voice_ws.py
         except* EndedError as group:
             ended = group.exceptions[0] if isinstance(group.exceptions[0], EndedError) else ended
         except* WebSocketDisconnect:
             ended.code = 0
         finally:
-            if self._pending is not None:
-                self._pending.deadline.cancel()
             if self._session is not None:
                 self._session.close()
         if ended.code:
             await close(self._socket, ended.code, ended.reason)
 
     async def _oversee(self) -> NoReturn:
-        error, code = await self._sessions.until_over(self._activity, self._until_calm)
+        until = admitted_until(self._socket.scope)
+        error, code = await self._sessions.until_over(self._activity, self._until_calm, until)
         await say_goodbye(self._outbox, error, code)
 
     async def _until_calm(self) -> None:
@@ -282,46 +279,43 @@ class Connection:
             )
         if self._pending is not None:
             raise RefusedError("what was committed before is still being transcribed")
+        all_heard = self._opened().end_utterance()
         if conversation.detects_turns:
-            await self._be_silent()  # then Riva ends the utterance, which commits it
-            return
-        await self._outbox.until_empty()  # what was heard by now counts
+            return  # its final commits it
         utterance, messages = conversation.commit()
         self._tell(messages)
-        deadline_s = self._sessions.settings.speech_deadline_s
-        deadline = asyncio.get_running_loop().call_later(deadline_s, self._complete)
-        self._pending = Pending(utterance, seconds, deadline)
-        if conversation.dictation.unfinished:
-            await self._be_silent()
-        else:
-            self._complete()
+        self._pending = Pending(utterance, seconds)
+        self._tasks.create_task(self._transcribe(self._opened(), all_heard))
+
+    async def _transcribe(self, session: Session, all_heard: asyncio.Future[None]) -> None:
+        """Wait for the end of what was committed; what has not come by its deadline never will.
+
+        A final alone is no end: it may be the one of what was said before a pause.
+        """
+        await asyncio.wait([all_heard], timeout=self._sessions.settings.speech_deadline_s)
+        await self._outbox.until_empty()  # what was heard by now counts
+        if not all_heard.done():
+            session.forget_utterance()
+        self._complete()
 
     async def _clear(self) -> None:
         conversation = self._conversation
         conversation.buffer_s = conversation.fed_s
         if not conversation.detects_turns and self._pending is None:
             await self._outbox.until_empty()
-            conversation.dictation.clear()
-            if conversation.dictation.ignoring:
-                await self._be_silent()
+            self._opened().forget_utterance()
+            conversation.dictation.take()
         self._tell([{"type": "input_audio_buffer.cleared"}])
 
-    async def _be_silent(self) -> None:
-        await hear(self._opened(), bytes(int(RATE * SILENCE_S) * BYTES_PER_SAMPLE), RATE, self._pace)
-
     def _on_final(self, text: str) -> None:
-        if self._conversation.detects_turns:
-            if not self._conversation.config.answers:
-                self._opened().add("user", text)
-        elif self._pending is not None:
-            self._complete()
+        if self._conversation.detects_turns and not self._conversation.config.answers:
+            self._opened().add("user", text)
 
     def _complete(self) -> None:
         """The transcript of what was committed is there, or has had its time."""
         pending, self._pending = self._pending, None
         if pending is None:
             return
-        pending.deadline.cancel()
         text = self._conversation.dictation.take()
         if text:
             self._opened().add("user", text)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
+from xml.sax.saxutils import escape
 
 import grpc
 import grpc.aio
@@ -47,12 +48,17 @@ class Speech:
 _SYNTHESIZE = "/nvidia.riva.tts.RivaSpeechSynthesis/SynthesizeOnline"
 """Takes a stream of requests. Called with the one it is sent: the same on the wire, and cheaper."""
 
+MIN_SPEED, MAX_SPEED = 0.25, 2.5
+"""Riva's own bounds of an SSML rate."""
+
 RecognizeCall = grpc.aio.StreamStreamCall[Any, Any]
 
 
 class Riva:
-    def __init__(self, endpoint: Endpoint, speech_deadline_s: float) -> None:
+    def __init__(self, endpoint: Endpoint, speech_deadline_s: float, pronunciations: str = "") -> None:
+        """`pronunciations` is Riva's custom dictionary: `word  phonemes,word  phonemes`."""
         self._endpoint = endpoint
+        self._pronunciations = pronunciations
         self._deadline_s = speech_deadline_s
         self._channel = open_channel(endpoint)
         self._asr = asr_grpc.RivaSpeechRecognitionStub(self._channel)
@@ -111,16 +117,20 @@ class Riva:
         return await explain(self._endpoint, error)
 
     async def synthesize(
-        self, text: str, language: str, voice: str, rate: int
+        self, text: str, language: str, voice: str, rate: int, speed: float = 1.0
     ) -> AsyncGenerator[Speech, None]:
-        """Speak `text`, PCM16 mono at `rate` Hz. Raises PeerError; closing it stops the synthesis."""
+        """Speak `text`, PCM16 mono at `rate` Hz. Raises PeerError; closing it stops the synthesis.
+
+        Another `speed` than 1 is asked for by SSML, MIN_SPEED to MAX_SPEED.
+        """
         request = tts.SynthesizeSpeechRequest(
-            text=text,
+            text=text if speed == 1 else at_speed(text, speed),
             language_code=language,
             voice_name=voice,
             encoding=audio.LINEAR_PCM,
             sample_rate_hz=rate,
             enable_word_time_offsets=True,
+            custom_dictionary=self._pronunciations,
         )
         call = self._speak(request, metadata=self._endpoint.metadata)
         try:
@@ -136,6 +146,11 @@ class Riva:
             raise PeerTimeout("riva", f"no speech within {self._deadline_s:g} s") from None
         finally:
             call.cancel()
+
+
+def at_speed(text: str, speed: float) -> str:
+    """`text` in SSML, whatever signs it holds."""
+    return f'<speak><prosody rate="{speed:.0%}">{escape(text)}</prosody></speak>'
 
 
 def _spoken_words(meta: tts.SynthesizeSpeechResponseMetadata) -> tuple[SpokenWord, ...]:

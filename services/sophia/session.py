@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from services.sophia.backchannel import is_backchannel
+from services.sophia.end_of_turn import EndOfTurn
 from services.sophia.events import (
     Error,
     Event,
@@ -31,7 +32,7 @@ from services.sophia.events import (
 )
 from services.sophia.hearing import Heard, Hearing
 from services.sophia.history import Call, History, Message, answer_call
-from services.sophia.metrics import EARLY_STARTS, FAULTS, PAUSES, TURNS
+from services.sophia.metrics import EARLY_STARTS, FAULTS, PAUSES, QUIET_FINALS, TURNS
 from services.sophia.outbox import Outbox
 from services.sophia.riva import Listening
 from services.sophia.settings import SophiaSettings
@@ -60,6 +61,8 @@ class SessionConfig:
     animation: bool = False
     emotion: str = ""
     """In which the face begins each reply."""
+    speed: float = 1.0
+    """Of the voice; 1 is its own."""
     silent: bool = False
     """Replies are read and not heard."""
     answers: bool = True
@@ -111,7 +114,9 @@ class Session:
             settings.asr_stop_history_ms,
             settings.asr_early_history_ms if settings.early_start else 0,
         )
-        self._hearing = Hearing(engines.riva, listening, self._on_heard, self._on_fault)
+        self._hearing = Hearing(
+            engines.riva, listening, self._on_heard, self._on_fault, settings.max_utterance_s
+        )
         self._turn = 0
         self._reply: Reply | None = None
         self._reply_task: asyncio.Task[None] | None = None
@@ -122,6 +127,14 @@ class Session:
         self._hold_until = math.inf  # of a paused reply, on the loop's clock
         self._awaiting_final = False
         self._utterance_s = 0.0  # of what is being said
+        self._interim: Heard | None = None  # the newest that has no final yet
+        self._interim_at = 0.0  # when it was first heard so, on the loop's clock
+        self._final_after_ms = math.inf  # of quiet in the microphone's audio
+        self._held = ""  # a final that may not be all that the user has to say
+        self._verdict: asyncio.Task[None] | None = None  # on that
+        self._goes_on = False  # the user has words that wait for the rest of them
+        self._excused = False  # the client knows that what is being said may be lost
+        self._doubted: list[str] = []  # the words of the newest interim over a reply
         self._calmed = asyncio.Event()
         self._asked: dict[str, asyncio.Future[str]] = {}  # the client, for the output of a call
         tasks.create_task(self._hearing.run())
@@ -143,6 +156,10 @@ class Session:
             self._on_speech_started() if began else self._on_speech_stopped()
         if self._paused and self._vad.voiced_ms >= self._settings.interrupt_after_ms:
             self._interrupt("long speech")
+        elif self._paused and self._doubted and self._vad.voiced_ms >= self._settings.word_ms:
+            self._interrupt("words")
+        if self._vad.quiet_ms >= self._final_after_ms:
+            self._on_quiet_gap()
         in_speech = self._vad.speaking or self._awaiting_final
         self._utterance_s = self._utterance_s + duration_s(pcm) if in_speech else 0.0
         if self._utterance_s > self._settings.max_utterance_s:
@@ -171,6 +188,7 @@ class Session:
         if self._reply is not None and self._reply.all_sent:
             self.playback(self._reply.clock.sent_ms)
         self._interrupt("asked")
+        self._keep_held()
         if not self._unanswered and not self.history.messages:
             raise InputError("there is nothing to answer yet")
         self._start_reply("", Stopwatch(), config)
@@ -206,6 +224,7 @@ class Session:
         if not text.strip():
             raise InputError("a typed turn needs some text")
         self._interrupt("typed")
+        self._keep_held()
         self._start_reply(text.strip(), Stopwatch())
 
     def cancel(self) -> None:
@@ -217,11 +236,30 @@ class Session:
 
     async def until_calm(self) -> None:
         """Wait until nothing is being said, and no reply is under way."""
-        while self._reply is not None or self._awaiting_final:
+        while self._reply is not None or self._awaiting_final or self._held:
             self._calmed.clear()
             await self._calmed.wait()
 
     # What the ears tell
+
+    def end_utterance(self) -> asyncio.Future[None]:
+        """The client says that all is said; done once its last words were told."""
+        all_heard = self._hearing.cut()
+        all_heard.add_done_callback(self._on_all_heard)
+        return all_heard
+
+    def forget_utterance(self) -> None:
+        """Nothing of what was said since the last final is told any more."""
+        self._hearing.forget()
+        self._interim, self._final_after_ms = None, math.inf
+        self._on_all_heard()
+
+    def _on_all_heard(self, _: object = None) -> None:
+        self._utterance_s = 0.0
+        if self._vad.end_speech():
+            self._emit(SpeechStopped())
+        self._cancel_decision()
+        self._on_nothing_said()
 
     def _cut_utterance(self) -> None:
         self._utterance_s = 0.0
@@ -231,6 +269,9 @@ class Session:
 
     def _on_speech_started(self) -> None:
         self._awaiting_final = True
+        self._keep_held()
+        self._doubted = []
+        self._excused = False
         self._cancel_decision()
         self._emit(SpeechStarted())
         if self._reply is None or not self._config.interruptible:
@@ -263,14 +304,46 @@ class Session:
 
     def _on_nothing_said(self) -> None:
         self._awaiting_final = False
+        self._vad.newest_ms = 0.0
         self._drop_early()
         self._calmed.set()
+        if self._hearing.fault is not None and not self._excused:
+            self._on_fault(self._hearing.fault)  # words there may have been
         self._resume("noise")
+        self._answer_the_rest()
+
+    def _note_interim(self, heard: Heard) -> None:
+        gap_ms = self._settings.quiet_final_ms
+        if heard.is_final:
+            self._interim, self._final_after_ms = None, math.inf
+        elif heard.text and gap_ms:
+            if self._interim is None or self._interim.text != heard.text:
+                self._interim_at, self._final_after_ms = asyncio.get_running_loop().time(), gap_ms
+            self._interim = heard
+
+    def _on_quiet_gap(self) -> None:
+        """The speaker has long been quiet, and there was no final. Hosted models exist that never send one.
+
+        Audio may come faster than it was spoken: then Riva has yet to hear what was quiet here.
+        """
+        gap_ms, now = self._settings.quiet_final_ms, asyncio.get_running_loop().time()
+        since_ms = (now - self._interim_at) * 1e3
+        if since_ms < gap_ms:
+            self._final_after_ms = self._vad.quiet_ms + gap_ms - since_ms
+        elif self._interim is not None:
+            QUIET_FINALS.inc()
+            self._hearing.forget()
+            self._on_heard(replace(self._interim, is_final=True))
 
     def _on_heard(self, heard: Heard) -> None:
+        self._note_interim(heard)
         if not heard.text:
+            if heard.is_final and not self._awaiting_final:
+                self._answer_the_rest()
             return
+        speech_ms = self._vad.newest_ms
         if heard.is_final:
+            self._vad.newest_ms = 0.0  # what comes now is another utterance
             self._awaiting_final = False
             self._utterance_s = 0.0
             if self._vad.end_speech():
@@ -285,13 +358,30 @@ class Session:
             if heard.is_final:
                 self._resume("backchannel")
             return
+        if self._reply is not None and self._is_doubtful(heard, speech_ms):
+            if heard.is_final:
+                self._resume("noise")
+            return
         self._interrupt("words")
         if not self._config.answers:
             return
+        self._keep_held()
         if heard.is_final:
-            self._on_question(heard.text)
+            self._on_said(heard.text)
         elif self._may_be_all(heard):
             self._start_early(heard.text)
+
+    def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
+        """A lone word over a reply, of `speech_ms`, that may be a cough or a click; where nothing like speech
+        was heard, several words as well. An interim waits for the next one, for the final, or for the speech
+        to last; a final without a confidence (0) is believed."""
+        settings, words, doubted = self._settings, _words(heard.text), self._doubted
+        self._doubted = [] if heard.is_final else words
+        if speech_ms >= settings.word_ms or (len(words) != 1 and speech_ms):
+            return False
+        if heard.is_final:
+            return 0 < heard.confidence < settings.sure_confidence
+        return heard.confidence < settings.sure_stability and words != doubted
 
     def _may_be_all(self, heard: Heard) -> bool:
         """A stable interim whose speaker pauses, where early starts are wanted."""
@@ -299,7 +389,37 @@ class Session:
         stable = heard.confidence >= settings.early_stability  # an interim's confidence is its stability
         return settings.early_start and stable and self._vad.quiet_ms > 0
 
-    def _on_question(self, text: str) -> None:
+    def _on_said(self, text: str) -> None:
+        stopwatch = Stopwatch()
+        stopwatch.set("speech_end_to_final", self._vad.quiet_ms)
+        end_of_turn = self._engines.end_of_turn
+        if end_of_turn is None or not end_of_turn.asks(text):
+            self._on_question(text, stopwatch)
+            return
+        self._held = text
+        self._verdict = self._tasks.create_task(self._judge(end_of_turn, text, stopwatch))
+
+    async def _judge(self, end_of_turn: EndOfTurn, text: str, stopwatch: Stopwatch) -> None:
+        said = " ".join([message.content for message in self._unanswered if message.role == "user"] + [text])
+        if not await end_of_turn.is_over(said, self.history.messages):
+            await asyncio.sleep(self._settings.end_of_turn_wait_ms / 1e3)
+        self._held, self._verdict = "", None
+        stopwatch.mark("end_of_turn")
+        self._on_question(text, stopwatch)
+
+    def _keep_held(self) -> None:
+        """More comes: what was said so far waits for it."""
+        if self._verdict is not None:
+            self._verdict.cancel()
+            self.add("user", self._held)
+            self._held, self._verdict, self._goes_on = "", None, True
+
+    def _answer_the_rest(self) -> None:
+        """What sounded like more was none."""
+        if self._goes_on and self._interim is None:
+            self._start_reply("", Stopwatch())
+
+    def _on_question(self, text: str, stopwatch: Stopwatch) -> None:
         early = self._early
         if early is not None and _words(early.text) == _words(text):
             self._early = None
@@ -307,13 +427,12 @@ class Session:
             self._take_in(self.history, text)
             self._unanswered.clear()
             self._begin(early.reply, early.task)
-            early.reply.release(self._vad.quiet_ms)
+            early.reply.release(stopwatch)
         else:
-            stopwatch = Stopwatch()
-            stopwatch.set("speech_end_to_final", self._vad.quiet_ms)
             self._start_reply(text, stopwatch)
 
     def _on_fault(self, error: VoxloopError) -> None:
+        self._excused = True
         FAULTS.labels(error.code).inc()
         self._emit(Error(error.code, str(error), error.retryable))
 
@@ -373,6 +492,7 @@ class Session:
             config.animation,
             config.emotion,
             config.silent,
+            config.speed,
         )
         turn = self._turn + 1
         runners: dict[str, Run] = dict.fromkeys(
@@ -395,7 +515,7 @@ class Session:
             self._asked.pop(call.id, None)
 
     def _begin(self, reply: Reply, task: asyncio.Task[None]) -> None:
-        self._turn = reply.turn
+        self._turn, self._goes_on = reply.turn, False
         self._reply, self._reply_task = reply, task
         self._emit(ReplyStarted(reply.turn))  # now, so that a pause or an end cannot come before it
 

@@ -43,6 +43,14 @@ class SophiaSettings(ServiceSettings):
     # Turn-taking, in ms. Riva's endpointing runs on its own defaults where a value is 0.
     asr_start_history_ms: Milliseconds = 0
     asr_stop_history_ms: Milliseconds = 0
+    quiet_final_ms: Milliseconds = 2000
+    """After this much quiet with nothing new from Riva, its interim counts as the final; 0: never."""
+    end_of_turn: str = ""
+    """module:callable, an async function that says whether a final ends a turn: see docs/voice.md."""
+    end_of_turn_deadline_ms: Annotated[int, Field(gt=0)] = 100
+    """What it has not said by then is not waited for."""
+    end_of_turn_wait_ms: Milliseconds = 1500
+    """Where it says to wait and nothing more is said, the answer comes after this long."""
     early_start: bool = False
     """Begin to answer a stable interim when its speaker pauses. What the final does not confirm is thrown
     away unheard; voxloop_sophia_early_starts_total tells how often, which is what it costs."""
@@ -57,7 +65,16 @@ class SophiaSettings(ServiceSettings):
     """Speech over a reply that lasts this long interrupts it, even where no word was recognised."""
     resume_after_ms: Milliseconds = 500
     """A paused reply goes on when this long after the speech no word has come."""
+    word_ms: Milliseconds = 250
+    """A lone word over a reply that the speech lasted no longer for may be a cough or a click: it interrupts
+    only where Riva is sure of it. With 0, every word is believed."""
+    sure_stability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """From which stability on an interim of such a word is; or when the next one says the same."""
+    sure_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """From which confidence on its final is."""
 
+    pronunciations: Path | None = None
+    """A file of words and how they are spoken, `word  phonemes` in each line: see docs/voice.md."""
     lead_ms: Milliseconds = 300
     """Audio is sent at most this far ahead of the listener."""
     late_frame_ms: Milliseconds = 100
@@ -123,6 +140,15 @@ class SophiaSettings(ServiceSettings):
         if isinstance(value, str):
             return tuple(origin.strip() for origin in value.split(",") if origin.strip())
         return value
+
+    @model_validator(mode="after")
+    def _riva_ends_first(self) -> Self:
+        if 0 < self.quiet_final_ms <= self.asr_stop_history_ms:
+            raise ValueError(
+                "SOPHIA_QUIET_FINAL_MS must be more than SOPHIA_ASR_STOP_HISTORY_MS, or 0: "
+                "Riva's own final comes after that"
+            )
+        return self
 
     @model_validator(mode="after")
     def _room_for_a_question(self) -> Self:

@@ -1,8 +1,9 @@
 """One reply, from the user's words to the last sample that the listener hears.
 
 Four tasks hand on to each other: think (nova's text) → speak (Riva's audio) → play (paced to the
-listener), and animate (aurora's frames, held until their sound is sent). Cancelling `Reply.run`
-cancels all four, and with them the work in Triton, Riva and Audio2Face.
+listener), and animate (aurora's frames, held until their sound is sent); a fifth tells aurora where the
+sound is, for those who watch there. Cancelling `Reply.run` cancels all of them, and with them the work in
+Triton, Riva and Audio2Face.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import partial
 
 from services.sophia.answers import Answers
 from services.sophia.emotion_tags import EmotionTags, Tag
+from services.sophia.end_of_turn import EndOfTurn
 from services.sophia.events import (
     Animation,
     AnimationHeader,
@@ -58,6 +60,8 @@ class Engines:
     answers: Answers
     face: Face
     toolbox: Toolbox
+    end_of_turn: EndOfTurn | None = None
+    """Where the deployment has a say in whether a final ends a turn."""
 
 
 Prompt = Callable[[Sequence[Message]], Sequence[Message]]
@@ -75,6 +79,7 @@ class Voice:
     emotion: str = ""
     silent: bool = False
     """The reply is read and not heard."""
+    speed: float = 1.0
 
 
 class Stopwatch:
@@ -93,10 +98,9 @@ class Stopwatch:
         self._last = now
         return True
 
-    def restart(self, speech_end_to_final_ms: float) -> None:
-        """The final has come. What an early start has had by then took none of the time that counts."""
-        had = dict.fromkeys(self.stages, 0.0)
-        self.stages = {"speech_end_to_final": round(speech_end_to_final_ms, 2)} | had
+    def restart(self, before: Stopwatch) -> None:
+        """Go on from there. What an early start has had by then took none of the time that counts."""
+        self.stages = before.stages | dict.fromkeys(self.stages, 0.0)
         self._last = time.monotonic()
 
     def set(self, stage: str, duration_ms: float) -> None:
@@ -124,6 +128,7 @@ class Reply:
         self.text = ""
         self.all_sent = False
         self.tools = tools
+        self._session_id = session_id
         self._engines = engines
         self._settings = settings
         self._voice = voice
@@ -142,9 +147,9 @@ class Reply:
             engines.face.animate(session_id, turn, voice.rate, voice.emotion) if voice.animation else None
         )
 
-    def release(self, speech_end_to_final_ms: float) -> None:
-        """It was the right question. Its stages count from now on."""
-        self._stopwatch.restart(speech_end_to_final_ms)
+    def release(self, stopwatch: Stopwatch) -> None:
+        """It was the right question. Its stages count from now on, behind those of `stopwatch`."""
+        self._stopwatch.restart(stopwatch)
         self._released.set()
         for event in self._withheld:
             self._send(event)
@@ -172,20 +177,28 @@ class Reply:
         try:
             async with asyncio.TaskGroup() as tasks:
                 animation = tasks.create_task(self._animate())
+                following = tasks.create_task(self._follow())
                 tasks.create_task(self._think(prompt))
                 tasks.create_task(self._speak())
                 await self._play()
                 await asyncio.wait([animation], timeout=self._settings.face_grace_s)
                 animation.cancel()
+                self._finish()
+                await self.clock.until_played_out()
+                await asyncio.wait([following], timeout=self._settings.face_grace_s)
+                following.cancel()
         except* PeerError as group:
             raise first_of(group) from None
+
+    def _finish(self) -> None:
+        """All of it is sent."""
         self.all_sent = True
+        self.clock.finish()
         if calls := self.tools.of_client:
             self.tools.told = True
             self._emit(FunctionCalls(self.turn, calls))
         self._emit(ReplyDone(self.turn, self.text.strip()))
         self._emit(self.metrics())
-        await self.clock.until_played_out()
 
     async def _think(self, prompt: Prompt) -> None:
         """Answer by answer, until one calls nothing that is run here."""
@@ -263,7 +276,7 @@ class Reply:
                 continue
             clause = self._transcript.begin(text, spoken_ms)
             speech = self._engines.riva.synthesize(
-                text, self._voice.language, self._voice.name, self._voice.rate
+                text, self._voice.language, self._voice.name, self._voice.rate, self._voice.speed
             )
             whole = WholeSamples()
             async with aclosing(speech):
@@ -307,6 +320,11 @@ class Reply:
                     await self._show(frame)
         except (PeerError, Overloaded) as error:
             self._without_face(error)
+
+    async def _follow(self) -> None:
+        if self._voice.animation:
+            await self._released.wait()
+            await self._engines.face.follow(self._session_id, self.turn, self.clock)
 
     async def _show(self, frame: AnimationHeader | Animation) -> None:
         if isinstance(frame, Animation):

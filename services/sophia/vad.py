@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shared.silero import WINDOW_MS, VoiceDetector
 
-QUIET_AFTER_MS = 600.0
+QUIET_AFTER_MS = 300.0
 QUIET_PROBABILITY = 0.1
 
 
@@ -31,6 +31,8 @@ class Vad:
         self.speaking = False
         self.speech_ms = 0.0
         """How long the present speech has lasted."""
+        self.newest_ms = 0.0
+        """How long the newest speech lasted, or has so far, without the quiet behind it."""
         self.quiet_ms = 0.0
         """How much audio has come since the last window that was speech."""
         self._goes_on = False  # speech that had its end, and has not paused since
@@ -82,8 +84,10 @@ class Vad:
             if self._loud_ms < self._settings.start_ms:
                 return None
             self.speaking, self.speech_ms = True, self._loud_ms
+            self.newest_ms = self.speech_ms
             return True
         self.speech_ms += WINDOW_MS
+        self.newest_ms = max(self.newest_ms, self.voiced_ms)
         if self.quiet_ms < self._settings.stop_ms:
             return None
         self.speaking, self._loud_ms = False, 0.0

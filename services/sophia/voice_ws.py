@@ -20,6 +20,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from services.sophia.connection import (
     CLOSE_BUSY,
+    CLOSE_EXPIRED,
     CLOSE_IDLE,
     CLOSE_INTERNAL,
     CLOSE_NORMAL,
@@ -44,12 +45,13 @@ from services.sophia.history import History, HistoryStore
 from services.sophia.metrics import FAULTS, SESSIONS
 from services.sophia.opening import OpeningRate
 from services.sophia.outbox import Outbox
+from services.sophia.riva import MAX_SPEED, MIN_SPEED
 from services.sophia.session import Session, SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.tools import MAX_TOOLS, Offer, ToolFields
 from services.sophia.turn import Engines
 from shared.audio import MAX_RATE, MIN_RATE, RATE
-from shared.auth import subprotocol
+from shared.auth import admitted_until, subprotocol
 from shared.errors import InputError, Overloaded, PeerError
 from shared.problems import problem
 
@@ -69,6 +71,7 @@ class SessionStart(_Message):
     language: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en-US"
     voice: Annotated[str, Field(max_length=100)] = ""
     system: str = ""
+    speed: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED)] = 1.0
     animation: bool = False
     emotion: Annotated[str, Field(max_length=20)] = ""
     resume: Annotated[str, Field(max_length=100)] = ""
@@ -82,7 +85,8 @@ class SessionStart(_Message):
             self.voice,
             self.system,
             self.animation,
-            self.emotion,
+            emotion=self.emotion,
+            speed=self.speed,
             offer=Offer(tuple(tool.tool() for tool in self.tools)),
         )
 
@@ -167,7 +171,8 @@ class Connection:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(write(self._outbox, self._send))
                 tasks.create_task(self._oversee())
-                await self._read(tasks)
+                # In a task of its own: else each message wakes every middleware that we are called through.
+                tasks.create_task(self._read(tasks))
         except* EndedError as group:
             ended = group.exceptions[0] if isinstance(group.exceptions[0], EndedError) else ended
         except* WebSocketDisconnect:
@@ -199,10 +204,10 @@ class Connection:
                 raise WebSocketDisconnect(message.get("code", 1006))
             self._activity.note()
             try:
-                await self._pace.spend(MESSAGE_S)
                 if (data := message.get("bytes")) is not None:
                     await hear(self._open(tasks), data, self._rate, self._pace)
                 else:
+                    await self._pace.spend(MESSAGE_S)
                     await self._command(parse(message.get("text") or ""), tasks)
             except (InputError, PeerError) as error:
                 FAULTS.labels(error.code).inc()
@@ -256,7 +261,8 @@ class Connection:
             await self._socket.send_text(encode(event))
 
     async def _oversee(self) -> NoReturn:
-        error, code = await self._sessions.until_over(self._activity, self._until_calm)
+        until = admitted_until(self._socket.scope)
+        error, code = await self._sessions.until_over(self._activity, self._until_calm, until)
         await say_goodbye(self._outbox, error, code)
 
     async def _until_calm(self) -> None:
@@ -318,17 +324,22 @@ class Sessions:
                     await self._emptied.wait()
 
     async def until_over(
-        self, activity: Activity, until_calm: Callable[[], Awaitable[None]]
+        self, activity: Activity, until_calm: Callable[[], Awaitable[None]], admitted_until: float
     ) -> tuple[Error, int]:
         """Returns when a session has to end, with what to say and the code to close with: when nothing
-        happens in it, when it has lasted too long, or, after its turn, when this process ends."""
+        happens in it, when it has lasted too long, when what opened it expires (in Unix time), or, after
+        its turn, when this process ends."""
         settings = self.settings
-        ends_at = time.monotonic() + settings.max_session_s
+        longest = f"a session lasts at most {settings.max_session_s:g} s"
+        end, lasts_s = (Error("session_too_long", longest, True), CLOSE_TOO_LONG), settings.max_session_s
+        if (good_s := admitted_until - time.time()) < lasts_s:
+            expired = "the token that opened this session has expired: come back with a new one"
+            end, lasts_s = (Error("token_expired", expired, False), CLOSE_EXPIRED), good_s
+        ends_at = time.monotonic() + lasts_s
         while not self.draining.is_set():
             now = time.monotonic()
             if now >= ends_at:
-                told = f"a session lasts at most {settings.max_session_s:g} s"
-                return Error("session_too_long", told, True), CLOSE_TOO_LONG
+                return end
             if now >= activity.at + settings.idle_s:
                 return Error("idle", f"nothing came for {settings.idle_s:g} s", True), CLOSE_IDLE
             with suppress(TimeoutError):

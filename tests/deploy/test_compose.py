@@ -12,9 +12,9 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,9 @@ def prepared() -> None:
     run("sh", "deploy/prepare.sh")
 
 
-def configuration(compose: str, *files: str, profiles: str = "") -> dict[str, Any]:
-    env = {**VERSIONS, "COMPOSE_PROFILES": profiles}
+@cache
+def configuration(compose: str, *files: str, profiles: str = "", **more: str) -> dict[str, Any]:
+    env = {**VERSIONS, "COMPOSE_PROFILES": profiles, **more}
     text = run(compose, "--env-file", ".env.example", *files, "config", **env)
     services: dict[str, Any] = yaml.safe_load(text)["services"]
     return services
@@ -124,10 +125,23 @@ def test_the_local_stack_runs_each_service_hardened(compose: str) -> None:
             assert service["healthcheck"]["test"][:3] == ["CMD", "python", "probe.py"], name
             assert service["stop_grace_period"], name
     assert {name: published(each) for name, each in active.items() if published(each)} == {
-        "nova": {8010},
-        "aurora": {8030},
+        "nova": {8010, 8011},
+        "aurora": {8030, 8031},
         "sophia": {8020},
+        "embedded-triton": {8000, 8001, 8002},
+        "embedded-speech": {50051},
+        "embedded-face": {52000},
     }
+
+
+def test_what_knows_no_key_is_published_on_this_machine_alone(compose: str) -> None:
+    """published() holds each port to 127.0.0.1."""
+    env = {"VOXLOOP_BIND": "0.0.0.0"}
+    services = configuration(compose, *OVERLAY, profiles="vllm,trtllm,monitoring,embedded", **env)
+    for name in (*NVIDIA, "embedded-triton", "embedded-speech", "embedded-face"):
+        assert published(services[name])
+    with pytest.raises(AssertionError):
+        published(services["sophia"])
 
 
 def test_monitoring_is_a_profile(compose: str) -> None:
@@ -144,22 +158,25 @@ def test_monitoring_is_a_profile(compose: str) -> None:
 
 TRITON_MOUNTS = {"/models", "/probe.py", "/hf-cache"}
 NVIDIA = {
-    "triton": ("nvcr.io/nvidia/tritonserver:26.09-vllm-python-py3", ["0"], TRITON_MOUNTS),
-    "triton-trtllm": ("nvcr.io/nvidia/tritonserver:26.09-trtllm-python-py3", ["0"], TRITON_MOUNTS),
-    "riva": ("nvcr.io/nvidia/riva/riva-speech:2.19.0", ["1"], {"/data", "/tls"}),
-    "audio2face": ("nvcr.io/nim/nvidia/audio2face-3d:2.0", ["2"], {"/tmp/a2x"}),  # noqa: S108
-    "dcgm-exporter": ("nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-distroless", "all", set()),
+    "triton": ("tritonserver:26.09-vllm-python-py3", ["0"], TRITON_MOUNTS, {8000, 8001, 8002}),
+    "triton-trtllm": ("tritonserver:26.09-trtllm-python-py3", ["0"], TRITON_MOUNTS, {8000, 8001, 8002}),
+    "riva": ("riva/riva-speech:2.19.0", ["1"], {"/data", "/tls"}, {50051}),
+    "audio2face": ("audio2face-3d:2.0", ["2"], {"/tmp/a2x"}, {52000}),  # noqa: S108
+    "dcgm-exporter": ("k8s/dcgm-exporter:4.5.3-4.8.2-distroless", "all", set(), {9400}),
 }
 
 
 @pytest.mark.parametrize("name", NVIDIA)
 def test_the_overlay_brings_each_of_nvidias_containers(compose: str, name: str) -> None:
-    image, devices, mounted = NVIDIA[name]
+    image, devices, mounted, ports = NVIDIA[name]
     service = configuration(compose, *OVERLAY, profiles="vllm,trtllm,monitoring")[name]
-    assert service["image"] == image
+    home = "nvcr.io/nim/nvidia" if name == "audio2face" else "nvcr.io/nvidia"
+    assert service["image"] == f"{home}/{image}"
     assert gpus(service) == devices
     assert mounts(service) == mounted
-    assert published(service) == set(), "engines know no keys"
+    assert published(service) == ports
+    internal_only = set(service["networks"]) == {"engines"}
+    assert not internal_only, "an internal network publishes no port"
     if name == "dcgm-exporter":
         assert service["cap_add"] == ["SYS_ADMIN"]
         return
@@ -216,6 +233,7 @@ def test_scripts_pass_shellcheck() -> None:
     run(
         "shellcheck",
         "deploy/prepare.sh",
+        "deploy/host.sh",
         "setup.sh",
         ".ci/run",
         ".ci/base-image",
@@ -252,7 +270,8 @@ class Containers:
         self.project = f"voxloop-test-{os.getpid()}"
         self.env = {
             **VERSIONS,
-            **{f"{name}_PORT": str(free_port()) for name in ("SOPHIA", "NOVA", "AURORA")},
+            **{name: str(free_port()) for name in VERSIONS if name.endswith("_PORT")},
+            "COMPOSE_PROJECT_NAME": self.project,
             "COMPOSE_PROFILES": "",
             "DOCKER_BUILDKIT": os.environ.get("DOCKER_BUILDKIT", "0"),
         }
@@ -260,7 +279,7 @@ class Containers:
 
     def compose(self, *arguments: str, timeout_s: float = 120) -> str:
         return run(
-            self._compose, "--env-file", ".env.example", "-p", self.project, *arguments,
+            self._compose, "--env-file", ".env.example", *arguments,
             timeout_s=timeout_s, **self.env,
         )  # fmt: skip
 
@@ -278,13 +297,15 @@ class Containers:
             assert time.monotonic() < deadline, f"{waiting}: {self.compose('logs', '--tail=20', *waiting)}"
             time.sleep(0.5)  # between two asks of another process there is no event to await
 
-    def talk(self, folder: Path) -> dict[str, Any]:
-        key = (ROOT / "secrets" / "sophia_api_key").read_text()
-        url = f"ws://127.0.0.1:{self.env['SOPHIA_PORT']}/sophia/voice"
-        command = (str(Path(sys.executable).parent / "voxloop"), "talk", "samples/question.wav", "--url", url)
-        files = ("--reply", str(folder / "reply.wav"), "--frames", str(folder / "face.jsonl"), "--json")
-        answer: dict[str, Any] = json.loads(run(*command, *files, VOXLOOP_API_KEY=key))
+    def voxloop(self, *arguments: str) -> dict[str, Any]:
+        """As from a shell of this machine."""
+        told = run("sh", "deploy/host.sh", "voxloop", *arguments, "--json", timeout_s=180, **self.env)
+        answer: dict[str, Any] = json.loads(told)
         return answer
+
+    def talk(self, folder: Path) -> dict[str, Any]:
+        files = ("--reply", str(folder / "reply.wav"), "--frames", str(folder / "face.jsonl"))
+        return self.voxloop("talk", "samples/question.wav", *files)
 
     def left(self) -> str:
         return "".join(
@@ -330,6 +351,26 @@ def test_a_question_from_outside_is_answered(containers: Containers, tmp_path: P
     assert "paris" in turn["answer"].lower()
     assert turn["faults"] == []
     assert turn["frames"] > 0
+
+
+def test_doctor_and_smoke_reach_every_part_from_outside(containers: Containers, tmp_path: Path) -> None:
+    """Riva by the CA of the containers, nova and aurora by their gRPC ports and keys."""
+    told = containers.voxloop("smoke", "--out", str(tmp_path))
+    ticks = {point["id"]: point["tick"] for point in told["points"]}
+    ours = ("riva", "triton", "audio2face", "services", "nova", "tts", "aurora", "turn")
+    assert {name: ticks[name] for name in ours} == dict.fromkeys(ours, "done"), told
+    assert ticks["grafana"] == ticks["prometheus"] == "not applicable"
+
+
+def test_an_engine_has_no_way_out(containers: Containers) -> None:
+    """The network by which its port is published leads nowhere: no name server of the internet is reached."""
+    reach = "import socket; socket.create_connection(('9.9.9.9', 53), 3)"
+    container = containers.inspect("embedded-face")["Id"]
+    found = subprocess.run(
+        ["docker", "exec", container, "python", "-c", reach], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 1
+    assert "Error" in found.stderr
 
 
 def test_without_the_key_nobody_is_served(containers: Containers) -> None:

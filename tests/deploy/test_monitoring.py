@@ -79,7 +79,7 @@ def test_each_alert_fires_and_rests_as_specified(specification: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])
-def test_each_alert_fires_in_a_specification(alert: str) -> None:
+def test_each_alert_fires_and_rests_in_a_specification(alert: str) -> None:
     expectations = [
         expected["exp_alerts"]
         for path in SPECIFICATIONS
@@ -88,6 +88,7 @@ def test_each_alert_fires_in_a_specification(alert: str) -> None:
         if expected["alertname"] == alert
     ]
     assert any(expectations), f"{alert} never fires in a specification"
+    assert [] in expectations, f"{alert} never rests in a specification"
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])

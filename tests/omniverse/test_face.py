@@ -76,10 +76,9 @@ async def test_the_stage_shows_what_aurora_sends_and_rests_after_it(
                 await call.write(request)
             got = [message async for message in call]
         index = list(got[0].header.names).index("JawOpen")
-        opened = [0.0, *(message.frame.weights[index] for message in got[1:31]), 0.0]
-        await until(lambda: len(jaw.seen) >= len(steps(opened)))
-        assert jaw.seen == steps(opened)
-        assert max(opened) > 0.3
+        opened = {0.0, *(round(message.frame.weights[index], 4) for message in got[1:31])}
+        await until(lambda: max(jaw.seen) > 0.3 and jaw.seen[-1] == 0)
+        assert set(jaw.seen) <= opened
         shown.stop()
         assert not stage.GetSessionLayer().subLayerPaths
 

@@ -16,6 +16,7 @@ from pydantic_settings import SettingsConfigDict
 from shared.app import create_app
 from shared.health import Health, Probe
 from shared.settings import Port, ServiceSettings
+from shared.websocket import WebSockets
 
 
 class Settings(ServiceSettings):
@@ -39,7 +40,7 @@ async def served(
 ) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(api_keys=tuple(keys), **more)
     app = create_app("test", settings, Health(probes or {}, optional=optional), routers, no_lifespan)
-    config = uvicorn.Config(app, log_config=None, access_log=False, ws="websockets-sansio")
+    config = uvicorn.Config(app, log_config=None, access_log=False, ws=WebSockets)
     server = uvicorn.Server(config)
     # Listening before uvicorn is there: a client may connect at once, and waits.
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -35,6 +35,11 @@ async def test_what_is_counted_shows() -> None:
         REGISTRY.unregister(counter)
 
 
+async def test_the_tasks_of_the_event_loop_are_counted() -> None:
+    families = {family.name: family for family in text_string_to_metric_families((await scraped()).text)}
+    assert families["voxloop_asyncio_tasks"].samples[0].value >= 1
+
+
 @pytest.mark.parametrize("seconds", [0.0004, 0.012, 0.7, 9.0, 60.0])
 def test_a_latency_falls_into_a_bucket_of_about_its_size(seconds: float) -> None:
     histogram = Histogram("voxloop_test_seconds", "Of this test", buckets=LATENCY_BUCKETS, registry=None)

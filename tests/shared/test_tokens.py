@@ -42,6 +42,10 @@ def test_a_token_signed_with_the_secret_counts() -> None:
     assert BY_SECRET.accept(token())
 
 
+def test_it_is_told_until_when() -> None:
+    assert BY_SECRET.accept(token(exp=FAR)) == pytest.approx(time.time() + FAR, abs=60)
+
+
 @pytest.mark.parametrize(
     "refused",
     [

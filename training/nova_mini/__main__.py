@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     evaluate.add_argument(
         "--json", type=Path, default=WORK / "evaluation.json", help="where figures and answers go"
     )
+    evaluate.add_argument("--every", type=int, default=1, help="ask only one in so many questions")
     evaluate.add_argument("--nova", help="of this running nova, by its URL")
     for step in (data, train, export, folder, evaluate):
         step.add_argument("--work", type=Path, default=WORK, help="folder of everything in between")
@@ -59,7 +60,7 @@ def main() -> None:
         from training.nova_mini.evaluate import Served, ThroughNova, evaluate  # noqa: PLC0415
 
         model = ThroughNova(given.nova) if given.nova else Served(given.gguf)
-        evaluate(given.gguf, given.json, model)
+        evaluate(given.gguf, given.json, model, given.every)
 
 
 if __name__ == "__main__":

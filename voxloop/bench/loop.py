@@ -21,8 +21,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -34,6 +34,7 @@ import uvloop
 from shared.audio import RATE, read_wav
 from shared.errors import StartupError
 from shared.process import free_port
+from voxloop.bench.cores import on_core
 from voxloop.bench.loop_client import STEP, Listener, talk
 from voxloop.bench.loop_engines import Event, Pace
 from voxloop.bench.nova_stack import unit
@@ -42,6 +43,7 @@ from voxloop.stack import ROOT, Unit
 from voxloop.supervisor import Supervisor
 
 QUESTION = ROOT / "samples" / "question.wav"
+ENGINES_MODULE = "voxloop.bench.loop_engines"
 LOUD = 300
 """Amplitude of PCM16 above which a sample counts as voiced."""
 SETTLE_S = 1.0
@@ -65,9 +67,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Loop:
-    url: str
+    base: str
+    """ws://host:port of sophia."""
     engines: asyncio.subprocess.Process
     processes: tuple[psutil.Process, ...]
+    log_file: Path
+    """sophia's."""
+
+    @property
+    def url(self) -> str:
+        return f"{self.base}/sophia/voice"
 
     async def events(self) -> list[Event]:
         """What the engines saw since this was asked last."""
@@ -89,27 +98,27 @@ def run(plan: Plan | None = None) -> Report:
 
 
 async def _run(plan: Plan) -> Report:
-    speech = _speech()
+    sound = speech()
     rows: list[Row] = []
     async with loop(Pace()) as running:
         for sessions, seconds in plan.rounds:
-            rows.append(await _round(running, sessions, seconds, speech))
-    out = figures(rows) | {"early_hidden_share": await _hidden(plan, speech)}
+            rows.append(await _round(running, sessions, seconds, sound))
+    out = figures(rows) | {"early_hidden_share": await _hidden(plan, sound)}
     return Report("loop", rows, out, (f"load of the machine (1 min): {os.getloadavg()[0]:.2f}",))
 
 
-async def _hidden(plan: Plan, speech: bytes) -> float | None:
+async def _hidden(plan: Plan, sound: bytes) -> float | None:
     after: list[float] = []
     for early in ("0", "1"):
         async with loop(plan.thinking, {"SOPHIA_EARLY_START": early}) as running:
-            measured = await _round(running, *plan.early, speech)
+            measured = await _round(running, *plan.early, sound)
         if measured["after_final_ms_p50"] is None:
             return None
         after.append(measured["after_final_ms_p50"])
     return round((after[0] - after[1]) / (1e3 * plan.thinking.first_token_s), 3)
 
 
-def _speech() -> bytes:
+def speech() -> bytes:
     """The recorded question from its first voiced sample to its last, in whole steps."""
     pcm = read_wav(QUESTION, RATE)
     loud = [index for index, sample in enumerate(memoryview(pcm).cast("h")) if abs(sample) > LOUD]
@@ -117,9 +126,9 @@ def _speech() -> bytes:
     return voiced[len(voiced) % STEP :]
 
 
-async def _round(running: Loop, sessions: int, seconds: float, speech: bytes) -> Row:
+async def _round(running: Loop, sessions: int, seconds: float, sound: bytes) -> Row:
     cpu_s, started = running.cpu_s(), time.monotonic()
-    talking = asyncio.create_task(talk(running.url, sessions, seconds, speech))
+    talking = asyncio.create_task(talk(running.url, sessions, seconds, sound))
     await asyncio.wait({talking}, timeout=seconds)
     minutes = (time.monotonic() - started) / 60
     spent_s, memory_mb = running.cpu_s() - cpu_s, running.memory_mb()
@@ -196,42 +205,59 @@ def figures(rows: Sequence[Row]) -> dict[str, float | int | None]:
 async def loop(pace: Pace, env: Mapping[str, str] | None = None) -> AsyncIterator[Loop]:
     """The engines, nova and sophia on ports of their own; `env` is sophia's. Raises StartupError."""
     with tempfile.TemporaryDirectory() as folder:
-        with _on_core(-1):
-            engines = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "voxloop.bench.loop_engines",
-                folder,
-                orjson.dumps(pace).decode(),
-                cwd=ROOT,
-                env={**os.environ, "VOXLOOP_SUPERVISED": str(os.getpid())},
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=64 * MB,
-            )
-        supervisor = Supervisor(Path(folder), lambda *_: None)
-        try:
-            assert engines.stdout is not None  # noqa: S101 - it was started with pipes
-            line = await engines.stdout.readline()
-            if not line:
-                raise StartupError("the benchmark's engines do not start")
-            ports = orjson.loads(line)
+        async with (
+            free_engines(Path(folder), pace) as (engines, ports),
+            supervised(Path(folder)) as supervisor,
+        ):
             nova_grpc, nova_http, http = (free_port() for _ in range(3))
-            with _on_core(0):
-                await supervisor.start([_nova(ports["model"], nova_http, nova_grpc)])
-                await supervisor.start(
-                    [_sophia(ports["riva"], Path(folder) / "ca.pem", nova_grpc, http, env or {})]
-                )
+            with on_core(0):
+                await supervisor.start([nova_unit(ports["model"], nova_http, nova_grpc)])
+                await supervisor.start([sophia_unit(ports["riva"], Path(folder), nova_grpc, http, env or {})])
             processes = tuple(psutil.Process(supervisor.pid(name)) for name in ("nova", "sophia"))
-            with _on_core(-1):
-                yield Loop(f"ws://127.0.0.1:{http}/sophia/voice", engines, processes)
-        finally:
-            await supervisor.stop()
-            engines.kill()
-            await engines.wait()
+            with on_core(-1):
+                yield Loop(f"ws://127.0.0.1:{http}", engines, processes, supervisor.log_of("sophia"))
 
 
-def _nova(model_port: int, http: int, grpc: int) -> Unit:
+@asynccontextmanager
+async def free_engines(
+    folder: Path, pace: Pace
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, int]]]:
+    """Riva and a model, and their ports; the certificate is in `folder`. Raises StartupError."""
+    with on_core(-1):
+        engines = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            ENGINES_MODULE,
+            str(folder),
+            orjson.dumps(pace).decode(),
+            cwd=ROOT,
+            env={**os.environ, "VOXLOOP_SUPERVISED": str(os.getpid())},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=64 * MB,
+        )
+    try:
+        assert engines.stdout is not None  # noqa: S101 - it was started with pipes
+        line = await engines.stdout.readline()
+        if not line:
+            raise StartupError("the benchmark's engines do not start")
+        yield engines, orjson.loads(line)
+    finally:
+        engines.kill()
+        await engines.wait()
+
+
+@asynccontextmanager
+async def supervised(folder: Path) -> AsyncIterator[Supervisor]:
+    """Whatever it starts is ended; the logs are in `folder`."""
+    supervisor = Supervisor(folder, lambda *_: None)
+    try:
+        yield supervisor
+    finally:
+        await supervisor.stop()
+
+
+def nova_unit(model_port: int, http: int, grpc: int) -> Unit:
     env = {
         "NOVA_CONTRACT": "openai",
         "NOVA_OPENAI_URL": f"http://127.0.0.1:{model_port}/v1",
@@ -243,25 +269,13 @@ def _nova(model_port: int, http: int, grpc: int) -> Unit:
     return unit("nova", "services.nova", env, f"http://127.0.0.1:{http}/healthz")
 
 
-def _sophia(riva_port: int, ca: Path, nova_grpc: int, http: int, more: Mapping[str, str]) -> Unit:
+def sophia_unit(riva_port: int, folder: Path, nova_grpc: int, http: int, more: Mapping[str, str]) -> Unit:
     env = {
         "SOPHIA_RIVA_URI": f"localhost:{riva_port}",
-        "SOPHIA_RIVA_CA": str(ca),
+        "SOPHIA_RIVA_CA": str(folder / "ca.pem"),
         "SOPHIA_NOVA_URI": f"127.0.0.1:{nova_grpc}",
         "SOPHIA_HTTP_PORT": str(http),
         "SOPHIA_LOG_LEVEL": "warning",
         **more,
     }
     return unit("sophia", "services.sophia", env, f"http://127.0.0.1:{http}/healthz")
-
-
-@contextmanager
-def _on_core(index: int) -> Iterator[None]:
-    """What is started here stays on one core, where the machine has several; -1 is the last."""
-    before = os.sched_getaffinity(0)
-    cores = sorted(before)
-    os.sched_setaffinity(0, {cores[index]} if len(cores) > 1 else before)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

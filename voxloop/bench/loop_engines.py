@@ -1,9 +1,10 @@
 """Engines that cost next to nothing and never vary, so that what is left is the loop's own:
-`python -m voxloop.bench.loop_engines <folder for its certificate> <Pace as JSON>`.
+`python -m voxloop.bench.loop_engines <folder for its certificate> <Pace as JSON> [<port of Riva>]`.
 
 Riva's recognition and synthesis over TLS, and an OpenAI-compatible model. Recognition goes by the marks in
 the sound; the text says for whom and how long, and so reaches the model and the synthesis. Prints its ports,
 and for each line read the events since the last, with times of the monotonic clock, which the client shares.
+With a port for Riva it reads nothing, and serves until it is ended.
 """
 
 from __future__ import annotations
@@ -173,17 +174,19 @@ def _event(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(line), line)
 
 
-async def _main(folder: Path, pace: Pace) -> None:
+async def _main(folder: Path, pace: Pace, port: int = 0) -> None:
     events = Events()
     server = grpc.aio.server()
     asr_grpc.add_RivaSpeechRecognitionServicer_to_server(Recognition(events, pace), server)
     tts_grpc.add_RivaSpeechSynthesisServicer_to_server(Synthesis(events), server)
     files = tls.ensure_certificates(folder)
     pair = (files.key.read_bytes(), files.cert.read_bytes())
-    riva = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([pair]))
+    riva = server.add_secure_port(f"localhost:{port}", grpc.ssl_server_credentials([pair]))
     await server.start()
     model = await asyncio.start_server(Model(events, pace.first_token_s).serve, "127.0.0.1", 0)
     print(orjson.dumps({"riva": riva, "model": model.sockets[0].getsockname()[1]}).decode(), flush=True)
+    if port:
+        await server.wait_for_termination()
     while await asyncio.to_thread(sys.stdin.readline):
         taken, events.all = events.all, []
         print(orjson.dumps(taken).decode(), flush=True)
@@ -193,4 +196,4 @@ async def _main(folder: Path, pace: Pace) -> None:
 
 if __name__ == "__main__":
     supervised()
-    uvloop.run(_main(Path(sys.argv[1]), Pace(**orjson.loads(sys.argv[2]))))
+    uvloop.run(_main(Path(sys.argv[1]), Pace(**orjson.loads(sys.argv[2])), *map(int, sys.argv[3:])))

@@ -33,15 +33,15 @@ NAMES = {"german": "german_exact"}
 """Figures that the evaluation calls by another name."""
 
 
-def run() -> Report:
-    """Raises StartupError where the evaluation is not here, or fails."""
-    return uvloop.run(_run())
+def run(every: int = 1) -> Report:
+    """Asks one in `every` questions. Raises StartupError where the evaluation is not here, or fails."""
+    return uvloop.run(_run(every))
 
 
-async def _run() -> Report:
+async def _run(every: int) -> Report:
     async with nova_stack({"VOXLOOP_MODEL": str(NOVA_MINI)}) as stack:
         first = await _first_token_ms(stack)
-        evaluated = await asyncio.to_thread(_evaluate, f"http://{stack.http}")
+        evaluated = await asyncio.to_thread(_evaluate, f"http://{stack.http}", every)
     figures: dict[str, float | int | None] = {
         NAMES.get(name, name): value for name, value in evaluated["figures"].items()
     }
@@ -58,7 +58,7 @@ async def _first_token_ms(stack: NovaStack) -> float:
     return 1e3 * median(times[WARM:])
 
 
-def _evaluate(url: str) -> dict[str, dict[str, float]]:
+def _evaluate(url: str, every: int) -> dict[str, dict[str, float]]:
     """In a process of its own: what makes the questions is no part of the installed product."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
@@ -69,6 +69,8 @@ def _evaluate(url: str) -> dict[str, dict[str, float]]:
             "evaluate",
             "--nova",
             url,
+            "--every",
+            str(every),
             "--json",
             str(report),
         ]

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 Row = dict[str, Any]
+Figures = dict[str, float | int | None]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Report:
 
     bench: str
     rows: Sequence[Row]
-    figures: dict[str, float | int | None]
+    figures: Figures
     notes: Sequence[str] = field(default=())
 
     def json(self) -> str:

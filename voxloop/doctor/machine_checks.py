@@ -43,7 +43,9 @@ def gpus(machine: Machine, settings: Settings) -> Finding:
         )
     if machine.pci_gpus or expected:
         there = (
-            f"{machine.pci_gpus} NVIDIA GPUs are on the PCI bus" if machine.pci_gpus else "GPUs are expected"
+            f"{machine.pci_gpus} NVIDIA GPUs are on the PCI bus"
+            if machine.pci_gpus
+            else f"{expected} GPUs are expected"
         )
         return critical(f"{there}, but nvidia-smi is not installed", f"Install a driver ≥ {MIN_DRIVER}.")
     return info("no NVIDIA GPU here: the embedded engines do the work")

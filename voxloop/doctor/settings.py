@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.settings import Port, Seconds
+from shared.settings import Seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,7 +34,6 @@ class DoctorSettings(BaseSettings):
     """The versions of the images; .env.example beside it is read first."""
     riva_quickstart: Path = ROOT / ".voxloop" / "ngc" / "riva_quickstart"
     """Where `deploy/ngc/download.sh` puts Riva's quickstart."""
-    triton_http_port: Port = 8000
     dcgm_url: str = "http://127.0.0.1:9400/metrics"
 
     command_s: Seconds = 10.0

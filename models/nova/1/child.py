@@ -9,15 +9,18 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from .messages import Broken, Cancel, Mailbox, Ready, Start
 from .options import Options
+from .standstill import Progress
 
 START_S = 300.0
 """How long a model may take to load."""
+LOOK_S = 0.5
 CLOSE_S = 2.0
 KERNELS_KEPT = "128"
 """Of oneDNN, which compiles one for each shape; see COMPILED_KEPT in pipeline.py."""
@@ -25,6 +28,10 @@ KERNELS_KEPT = "128"
 
 class Unavailable(Exception):
     """There is no engine, or no room in it; the message says which."""
+
+
+class Stalled(Unavailable):
+    """The process stood still while its model should have been loading. Another one may well get through."""
 
 
 class Child:
@@ -50,18 +57,33 @@ class Child:
         self._socket = ours
         self._connection = Connection(os.dup(ours.fileno()))
         self._lock = threading.Lock()
-        self.context = self._wait_until_ready()
+        self.context = self._wait_until_ready(options.stall_s)
         self.inbox = Mailbox(self._connection)
 
-    def _wait_until_ready(self) -> int:
+    def _wait_until_ready(self, stall_s: float) -> int:
         word: object = None
-        if self._connection.poll(START_S):
+        if self._heard(stall_s):
             with suppress(EOFError, OSError):
                 word = self._connection.recv()
         if isinstance(word, Ready):
             return word.context
         self.close()
         raise Unavailable(word.message if isinstance(word, Broken) else self.epitaph())
+
+    def _heard(self, stall_s: float) -> bool:
+        """Whether it said anything in START_S. Raises Stalled where no thread of it moves for `stall_s`."""
+        progress = Progress(self._process.pid)
+        began = moved = time.monotonic()
+        while not self._connection.poll(LOOK_S):
+            now = time.monotonic()
+            if progress.made():
+                moved = now
+            if now - moved > stall_s:
+                self.close()
+                raise Stalled(f"the engine's process stood still for {stall_s:g} s while it loaded its model")
+            if now - began > START_S:
+                return False
+        return True
 
     def send(self, message: Start | Cancel) -> None:
         """An engine that is gone is no error here: the inbox says so."""

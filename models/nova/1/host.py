@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import Protocol
 
-from .child import CLOSE_S, Child, Unavailable
+from .child import CLOSE_S, Child, Stalled, Unavailable
 from .messages import Batch, Begun, Broken, Cancel, Fault, Gain, Refusal, Start, Stats
 from .options import Options
 from .sampling import Sampling
@@ -30,6 +30,8 @@ REPORT_S = 0.05
 """Metrics are at most this old."""
 RETRY_S = 5.0
 """Between attempts to start an engine that does not start."""
+STARTS = 3
+"""How often an engine that stands still while it loads is started anew, before the model's loading fails."""
 
 
 class Sink(Protocol):
@@ -101,10 +103,18 @@ class Host:
         self._clock = _Clock()
         self._stats = Stats()
         self._closing = threading.Event()
-        self._child = Child(options)
+        self._child = self._first_child()
         self.context = self._child.context
         self._courier = threading.Thread(target=self._run, name="courier", daemon=True)
         self._courier.start()
+
+    def _first_child(self) -> Child:
+        for _ in range(STARTS - 1):
+            try:
+                return Child(self._options)
+            except Stalled as error:
+                self._log(f"{error}; starting it again")
+        return Child(self._options)
 
     def submit(self, prompt: str, sampling: Sampling, sink: Sink, *, stream: bool) -> None:
         """Raises Unavailable."""

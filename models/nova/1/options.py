@@ -21,6 +21,8 @@ class Options:
     max_context: int
     cache_tokens: int
     precision: Literal["exact", "fast"]
+    stall_s: int
+    """A process that stands still for so long while it loads its model is started again."""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str], folder: Path) -> Options:
@@ -43,6 +45,7 @@ class Options:
             max_context=number("max_context", 2),
             cache_tokens=number("cache_tokens", 1),
             precision="exact" if precision == "exact" else "fast",
+            stall_s=number("stall_s", 1),
         )
 
     @classmethod

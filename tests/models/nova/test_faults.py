@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -58,6 +60,30 @@ async def test_an_engine_that_dies_fails_its_requests_and_comes_back(tmp_path: P
             await eventually(lambda: post(server, {"text_input": HELLO}).is_success)
             assert await streamed(client, HELLO, SHORT)
         assert server.process.poll() is None
+
+
+def suspend_the_first_engine(repository: Path) -> psutil.Process:
+    """As soon as it is there, in the midst of its start."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            told = process.info
+            if "1.process" in (told["cmdline"] or ()) and told["cwd"] == str(repository / "nova"):
+                process.suspend()
+                return process
+        time.sleep(0.02)  # of another process's children nothing tells us
+    raise AssertionError("no engine was started")
+
+
+def test_an_engine_that_stands_still_while_it_loads_is_started_again(tmp_path: Path) -> None:
+    """Seen once, in a container: its threads slept, and none would ever wake another."""
+    env = repository(tmp_path, stall_s="1")
+    with ThreadPoolExecutor(1) as pool:
+        suspended = pool.submit(suspend_the_first_engine, Path(env["VOXLOOP_TRITON_REPOSITORY"]))
+        with triton_server(tmp_path, env) as server:
+            assert not suspended.result().is_running()
+            assert post(server, {"text_input": HELLO}).is_success
+        assert "stood still for 1 s while it loaded its model; starting it again" in server.log.read_text()
 
 
 async def test_a_request_that_outgrows_the_cache_is_told_so(tight: Triton) -> None:

@@ -15,6 +15,7 @@ GIVEN = {
     "max_context": "4096",
     "cache_tokens": "32768",
     "precision": "exact",
+    "stall_s": "20",
 }
 
 

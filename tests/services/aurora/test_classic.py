@@ -102,7 +102,7 @@ async def turn(classic: ClassicAudio2Face, *requests: Request, **emotions: float
     async def write(response: Response) -> None:
         written.append(response)
 
-    with Viewers().turn("s", 1) as view:
+    with Viewers(120).turn("s", 1) as view:
         await Turn(start(**emotions).start, AuroraSettings(), read, write).run(classic, Audience(view, None))
     return written
 

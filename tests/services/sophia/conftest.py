@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from services.sophia.app import create_app
 from services.sophia.settings import SophiaSettings
+from shared.websocket import WebSockets
 from tests.conftest import ROOT
 from tests.services.sophia.engines import Scripted, scripted_engines
 
@@ -70,6 +71,8 @@ def _decoded(message: str | bytes) -> dict[str, Any]:
 class Sophia:
     engines: Scripted
     address: str
+    server: uvicorn.Server | None = field(default=None, kw_only=True)
+    """Where it runs in this process."""
 
     @asynccontextmanager
     async def session(self, **start: Any) -> AsyncIterator[Client]:
@@ -91,7 +94,7 @@ async def served(engines: Scripted, **settings: Any) -> AsyncIterator[Sophia]:
             **settings,
         )
     )
-    config = uvicorn.Config(app, port=0, log_config=None, ws="websockets-sansio", ws_max_size=1 << 20)
+    config = uvicorn.Config(app, port=0, log_config=None, ws=WebSockets, ws_max_size=1 << 20)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
@@ -99,7 +102,7 @@ async def served(engines: Scripted, **settings: Any) -> AsyncIterator[Sophia]:
         await asyncio.sleep(0.01)  # uvicorn tells nobody that it has started
     try:
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Sophia(engines, f"127.0.0.1:{port}")
+        yield Sophia(engines, f"127.0.0.1:{port}", server=server)
     finally:
         server.should_exit = True
         await serving

@@ -51,9 +51,9 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
     def interim(self, text: str, stability: float = 0.5) -> None:
         self._say(text, is_final=False, stability=stability)
 
-    def final(self, text: str, *words: tuple[str, int, int]) -> None:
+    def final(self, text: str, *words: tuple[str, int, int], confidence: float = 0.9) -> None:
         """`words` are (word, start, end) in ms of the stream."""
-        self._say(text, *words, is_final=True)
+        self._say(text, *words, is_final=True, confidence=confidence)
 
     def nothing(self) -> None:
         """A result without an alternative."""
@@ -80,9 +80,16 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
                 self._arrived.clear()
                 await self._arrived.wait()
 
-    def _say(self, text: str, *words: tuple[str, int, int], is_final: bool, stability: float = 1.0) -> None:
+    def _say(
+        self,
+        text: str,
+        *words: tuple[str, int, int],
+        is_final: bool,
+        stability: float = 1.0,
+        confidence: float = 0.9,
+    ) -> None:
         result = asr.StreamingRecognitionResult(is_final=is_final, stability=stability)
-        best = result.alternatives.add(transcript=text + " ", confidence=0.9)
+        best = result.alternatives.add(transcript=text + " ", confidence=confidence)
         for word, start_ms, end_ms in words:
             best.words.add(word=word, start_time=start_ms, end_time=end_ms)
         self._results.put_nowait(asr.StreamingRecognizeResponse(results=[result]))
@@ -121,6 +128,8 @@ class ScriptedSynthesis(tts_grpc.RivaSpeechSynthesisServicer):
 
     def __init__(self) -> None:
         self.spoken: list[str] = []
+        self.dictionary = ""
+        """The custom dictionary of the newest request."""
         self.asked = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.hold: asyncio.Event | None = None
@@ -134,6 +143,7 @@ class ScriptedSynthesis(tts_grpc.RivaSpeechSynthesisServicer):
         try:
             async for request in requests:
                 self.spoken.append(request.text)
+                self.dictionary = request.custom_dictionary
                 self.asked.set()
                 if self.hold is not None:
                     await self.hold.wait()
@@ -206,6 +216,9 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
         self.cancelled = asyncio.Event()
         self.fail = False
         self.requests: list[aurora_pb2.AnimateRequest] = []
+        self.positions: list[aurora_pb2.Position] = []
+        self.followed, self.unfollowed = asyncio.Event(), asyncio.Event()
+        """A Follow ended: when its turn was heard to the end, and before."""
         self.frame: aurora_pb2.Frame | None = None
         """Where set, what every frame is."""
 
@@ -234,6 +247,18 @@ class ScriptedAurora(aurora_pb2_grpc.AuroraServicer):
             # a write, or as requests that merely stop.
             if part != "end":
                 self.cancelled.set()
+
+    async def Follow(  # type: ignore[override]
+        self, positions: AsyncIterator[aurora_pb2.Position], _: Context
+    ) -> aurora_pb2.Followed:
+        ended = False
+        try:
+            async for position in positions:
+                self.positions.append(position)
+                ended = position.ended
+            return aurora_pb2.Followed()
+        finally:
+            (self.followed if ended else self.unfollowed).set()
 
 
 @dataclass

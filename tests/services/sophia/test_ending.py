@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from services.sophia.settings import SophiaSettings
-from services.sophia.voice_ws import CLOSE_BUSY, CLOSE_IDLE, CLOSE_RESTART, CLOSE_TOO_LONG, FLUSH_DEADLINE_S
+from services.sophia.voice_ws import (
+    CLOSE_BUSY,
+    CLOSE_EXPIRED,
+    CLOSE_IDLE,
+    CLOSE_RESTART,
+    CLOSE_TOO_LONG,
+    FLUSH_DEADLINE_S,
+)
 from shared.app import GRACE_S
 from shared.audio import RATE, read_wav
 from tests.conftest import ROOT
@@ -119,6 +128,34 @@ async def test_no_session_lasts_for_ever(engines: Scripted) -> None:
             await engines.nova.cancelled.wait()
 
 
+@pytest.mark.parametrize("path", ["/sophia/voice", "/v1/realtime"])
+async def test_a_session_ends_with_the_token_that_opened_it(engines: Scripted, path: str) -> None:
+    secret = "a secret of at least thirty-two bytes"
+    async with served(engines, jwt_secret=secret) as sophia:
+        bearer = "Bearer " + jwt.encode({"exp": time.time() + 2.5}, secret, "HS256")
+        url, headers = f"ws://{sophia.address}{path}", {"authorization": bearer}
+        async with connect(url, additional_headers=headers, proxy=None) as socket:
+            client = Client(socket)
+            assert await closed(client) == CLOSE_EXPIRED
+        last = client.events[-1]
+        assert last.get("error", last)["code"] == "token_expired"
+        with pytest.raises(InvalidStatus):
+            await connect(url, additional_headers=headers, proxy=None)
+
+
+async def test_a_key_that_opened_a_session_does_not_expire(engines: Scripted) -> None:
+    """Nor does a token beside it."""
+    secret = "a secret of at least thirty-two bytes"
+    async with served(engines, jwt_secret=secret, api_keys=["key"], idle_s=1.5) as sophia:
+        headers = [
+            ("authorization", "Bearer key"),
+            ("authorization", "Bearer " + jwt.encode({"exp": time.time() + 1}, secret, "HS256")),
+        ]
+        url = f"ws://{sophia.address}/sophia/voice"
+        async with connect(url, additional_headers=headers, proxy=None) as socket:
+            assert await closed(Client(socket)) == CLOSE_IDLE
+
+
 async def test_a_reply_without_end_is_cut_and_the_session_lives(engines: Scripted) -> None:
     engines.nova.endless = True
     async with served(engines, max_turn_s=0.5) as sophia, sophia.session() as client:
@@ -145,9 +182,10 @@ async def test_who_speaks_without_a_pause_is_answered_after_a_while(engines: Scr
         ears.end()
         await client.until("reply.done")
         assert client.of("transcript.final")[0]["text"] == "and so on and so on"
-        await ears.opened()
         await client.say(speech[:6400])
-        await ears.opened()  # the next stream hears what follows
+        async with asyncio.timeout(10):
+            while ears.streams < 2:  # noqa: ASYNC110 - the next stream hears what follows
+                await asyncio.sleep(0.01)
         ears.final("next")
         while (await client.until("transcript.final"))["text"] != "next":
             pass

@@ -7,7 +7,8 @@ import asyncio
 import grpc
 import pytest
 
-from shared.audio import RATE
+from shared.audio import RATE, read_wav
+from tests.conftest import ROOT
 from tests.services.sophia.conftest import Sophia, served
 from tests.services.sophia.engines import Scripted
 
@@ -77,6 +78,18 @@ async def test_a_broken_recognition_is_told_once_and_taken_up_again(
     assert ears.streams == 2
     assert len(ears.received[1]) >= RATE // 4 * 2, "the new stream hears the utterance from its beginning"
     assert len(client.of("error")) == 1
+
+
+async def test_whatever_is_said_while_recognition_is_away_is_answered_by_its_fault(sophia: Sophia) -> None:
+    question = read_wav(ROOT / "samples" / "question.wav") + bytes(RATE * 2)
+    sophia.engines.recognition.refuse = (grpc.StatusCode.UNAVAILABLE, "gone")
+    async with sophia.session() as client:
+        await client.say(bytes(3200))
+        await client.until("error")  # before anything is said
+        for _ in range(2):
+            await client.say(question)
+            assert (await client.until("error"))["retryable"]
+    assert len(client.of("error")) == 3
 
 
 async def test_a_refused_language_is_named_and_typed_turns_still_work(sophia: Sophia) -> None:

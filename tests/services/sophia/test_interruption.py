@@ -41,6 +41,11 @@ async def speaking(sophia: Sophia, client: Client) -> None:
     await client.until("audio")
 
 
+def short(speech: bytes) -> bytes:
+    """Enough to hush a reply, and shorter than a word."""
+    return speech[: RATE * 2 * 3 // 10]
+
+
 async def quiet(client: Client, seconds: float) -> None:
     await client.say(bytes(int(RATE * seconds) * 2))
 
@@ -168,6 +173,61 @@ async def test_a_backchannel_is_no_interruption_and_no_turn(sophia: Sophia, spee
     assert len(sophia.engines.nova.asked) == 1
 
 
+async def test_a_lone_word_that_lasts_like_one_is_believed(sophia: Sophia, speech: bytes) -> None:
+    async with sophia.session() as client:
+        await speaking(sophia, client)
+        await client.say(speech[: RATE * 2 // 2])
+        await client.until("reply.paused")
+        sophia.engines.recognition.interim("stop", stability=0.0)
+        await client.until("interrupted")
+
+
+async def test_a_cough_that_is_taken_for_a_word_is_no_interruption(sophia: Sophia, speech: bytes) -> None:
+    async with sophia.session() as client:
+        await speaking(sophia, client)
+        await client.say(short(speech))
+        await client.until("reply.paused")
+        for word in ("to", "do", "to"):
+            sophia.engines.recognition.interim(word, stability=0.0)
+        sophia.engines.recognition.final("to", confidence=0.3)
+        await client.until("reply.resumed")
+    assert not client.of("interrupted")
+    assert len(sophia.engines.nova.asked) == 1
+
+
+async def test_a_word_that_is_doubted_interrupts_once_it_is_sure(sophia: Sophia, speech: bytes) -> None:
+    async with sophia.session() as client:
+        await speaking(sophia, client)
+        await client.say(short(speech))
+        await client.until("reply.paused")
+        sophia.engines.recognition.interim("stop", stability=0.1)
+        await client.until("transcript.partial")
+        sophia.engines.recognition.final("Stop.")
+        await client.until("interrupted")
+
+
+@pytest.mark.parametrize("said", [("stop", "Stop"), ("stop it",)])
+async def test_a_word_that_is_said_again_and_two_words_interrupt_at_once(
+    sophia: Sophia, speech: bytes, said: tuple[str, ...]
+) -> None:
+    async with sophia.session() as client:
+        await speaking(sophia, client)
+        await client.say(short(speech))
+        await client.until("reply.paused")
+        for text in said:
+            sophia.engines.recognition.interim(text, stability=0.1)
+        await client.until("interrupted")
+
+
+async def test_a_recogniser_that_tells_no_confidence_is_believed(sophia: Sophia, speech: bytes) -> None:
+    async with sophia.session() as client:
+        await speaking(sophia, client)
+        await client.say(speech[: RATE * 2 * 3 // 10])
+        await client.until("reply.paused")
+        sophia.engines.recognition.final("stop", confidence=0.0)
+        await client.until("interrupted")
+
+
 async def test_lasting_speech_interrupts_without_a_word(engines: Scripted, speech: bytes) -> None:
     async with served(engines, interrupt_after_ms=600) as sophia, sophia.session() as client:
         await speaking(sophia, client)
@@ -182,6 +242,19 @@ async def test_words_interrupt_even_where_the_vad_heard_nothing(sophia: Sophia) 
         await speaking(sophia, client)
         sophia.engines.recognition.final("stop")
         await client.until("interrupted")
+
+
+async def test_words_that_nobody_was_heard_to_say_must_be_sure(sophia: Sophia) -> None:
+    async with sophia.session() as client:
+        await quiet(client, 0.1)
+        await sophia.engines.recognition.opened()
+        await speaking(sophia, client)
+        sophia.engines.recognition.final("to do", confidence=0.3)
+        await client.until("transcript.final")
+        sophia.engines.recognition.final("stop it")
+        await client.until("interrupted")
+    kinds = [event["type"] for event in client.events]
+    assert kinds[: kinds.index("interrupted")].count("transcript.final") == 2
 
 
 async def test_speech_without_words_closes_its_own_turn(sophia: Sophia, speech: bytes) -> None:
@@ -251,7 +324,7 @@ async def test_a_crowd_in_the_room_does_not_hold_the_answer_back(sophia: Sophia,
 
 
 @pytest.mark.parametrize(
-    ("said", "language"), [("Mhm?", "en-US"), ("Uh-huh!", "en-US"), ("\u00c4hm.", "DE-de")]
+    ("said", "language"), [("Mhm?", "en-US"), ("Uh-huh!", "en-US"), ("Aha.", "en-US"), ("\u00c4hm.", "DE-de")]
 )
 async def test_a_backchannel_is_one_however_it_is_written(
     sophia: Sophia, speech: bytes, said: str, language: str
@@ -312,3 +385,24 @@ async def test_fifty_interruptions_in_a_row(sophia: Sophia) -> None:
         await client.send(type="text", text="hello")
         await client.until("turn.metrics")
     assert client.of("reply.done")[-1] == {"type": "reply.done", "turn": 51, "text": "Still here."}
+
+
+async def test_who_watches_elsewhere_is_told_where_the_sound_is(sophia: Sophia) -> None:
+    async with sophia.session(animation=True) as client:
+        await speaking(sophia, client)
+        await client.until("animation")
+        await client.send(type="cancel")
+        await client.until("interrupted")
+        await asyncio.wait_for(sophia.engines.aurora.unfollowed.wait(), 5)
+    first = sophia.engines.aurora.positions[0]
+    assert (first.turn, first.paused, first.ended) == (1, False, False)
+    assert first.played_ms < 200
+
+
+async def test_who_watches_elsewhere_is_told_when_all_was_heard(sophia: Sophia) -> None:
+    sophia.engines.nova.answer = ["Yes."]
+    async with sophia.session(animation=True) as client:
+        await client.send(type="text", text="hello")
+        await client.until("turn.metrics")
+        await asyncio.wait_for(sophia.engines.aurora.followed.wait(), 5)
+    assert not sophia.engines.aurora.unfollowed.is_set()

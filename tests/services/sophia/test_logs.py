@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 
 import httpx
+import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.services.sophia.conftest import Client, process
@@ -42,6 +44,8 @@ async def test_a_whole_conversation_leaves_no_word_no_sound_and_no_key_in_the_lo
             await client.send(type="session.end")
         async with connect(url, proxy=None, additional_headers={"Authorization": f"Bearer {jwt}"}):
             pass
+        with pytest.raises(InvalidStatus):
+            await connect(url, proxy=None)
         async with httpx.AsyncClient(trust_env=False) as http:
             await http.get(f"http://{sophia.address}/docs", headers={"Authorization": f"Bearer {KEY}"})
         sophia.terminate()
@@ -50,6 +54,7 @@ async def test_a_whole_conversation_leaves_no_word_no_sound_and_no_key_in_the_lo
     assert sum(text == SAID[2] for asked in engines.nova.asked for _, text in asked) >= 2, "it was said"
     log = sophia.output.decode()
     assert "Finished server process" in log
+    assert "without completing handshake" not in log, "a refusal is no error"
     for secret in (*SAID, KEY, NAME, SECRET, jwt, token().split(".", maxsplit=1)[0]):
         assert secret not in log
     for form in ("12 34 56 78", "12345678", r"\x124Vx", base64.b64encode(AUDIO).decode()[:16]):

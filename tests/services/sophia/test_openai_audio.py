@@ -58,7 +58,7 @@ async def test_text_is_spoken_as_a_wav_stream(client: openai.AsyncOpenAI) -> Non
         ({"input": ""}, "input"),
         ({"input": "x" * 5000}, "input"),
         ({"input": "..."}, "nothing to speak"),
-        ({"speed": 2}, "speed"),
+        ({"speed": 4}, "speed"),
         ({"stream_format": "sse"}, "stream_format"),
     ],
 )
@@ -68,6 +68,13 @@ async def test_what_cannot_be_spoken_is_refused(
     with pytest.raises(openai.BadRequestError, match=words) as caught:
         await client.audio.speech.create(**({"model": "tts-1", "voice": "alloy", "input": "Hello."} | more))
     assert caught.value.type == "invalid_request_error"
+
+
+async def test_another_speed_is_asked_for_in_ssml(sophia: Sophia, client: openai.AsyncOpenAI) -> None:
+    await client.audio.speech.create(model="tts-1", voice="alloy", input="Salt & <pepper>!", speed=1.5)
+    assert sophia.engines.synthesis.spoken == [
+        '<speak><prosody rate="150%">Salt &amp; &lt;pepper&gt;!</prosody></speak>'
+    ]
 
 
 async def test_a_listener_who_goes_stops_the_synthesis(sophia: Sophia, client: openai.AsyncOpenAI) -> None:

@@ -26,6 +26,20 @@ async def test_events_leave_in_order() -> None:
     assert await drain(outbox) == [ReplyText(1, "a"), ReplyAudio(1, b"xx")]
 
 
+async def test_who_never_catches_up_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.sophia.outbox.MAX_BEHIND_S", -1.0)
+    outbox = Outbox()
+    for _ in range(3):
+        outbox.put(ReplyText(1, "a"))
+        await outbox.get()  # this one has
+    outbox.put(ReplyText(1, "a"))
+    outbox.put(ReplyText(1, "a"))
+    await outbox.get()
+    outbox.put(ReplyText(1, "a"))
+    with pytest.raises(Overloaded, match="too slowly"):
+        await outbox.get()
+
+
 async def test_an_interrupted_turn_leaves_nothing_behind() -> None:
     outbox = Outbox()
     for event in (

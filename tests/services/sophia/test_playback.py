@@ -169,3 +169,35 @@ def test_a_reply_is_heard_clause_by_clause() -> None:
 def test_what_was_heard_is_a_prefix_of_what_was_said(words: list[str], played_ms: float) -> None:
     text = " ".join(words)
     assert text.startswith(clause(text).heard(played_ms))
+
+
+async def test_moves_are_told_and_the_passing_of_time_is_not(clock: MediaClock, seconds: Seconds) -> None:
+    clock.sent(1000)
+    told: list[tuple[float, bool]] = []
+    moves = clock.moves()
+    told.append(await anext(moves))
+    seconds.value += 0.2
+    clock.sent(1000)  # no news: the sound went on
+    later = asyncio.ensure_future(anext(moves))
+    await asyncio.sleep(0)
+    assert not later.done()
+    clock.pause()
+    told.append(await later)
+    clock.resume()
+    told.append(await anext(moves))
+    clock.report(120.0)
+    told.append(await anext(moves))
+    assert told == [(0, False), (pytest.approx(200), True), (pytest.approx(200), False), (120, False)]
+    await moves.aclose()
+
+
+async def test_moves_end_when_all_was_heard(clock: MediaClock, seconds: Seconds) -> None:
+    clock.sent(100)
+    clock.finish()
+    seconds.value += 0.2
+    assert [move async for move in clock.moves()] == []
+
+
+async def test_a_reply_without_sound_has_no_moves(clock: MediaClock) -> None:
+    clock.finish()
+    assert [move async for move in clock.moves()] == []

@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from services.sophia.connection import CLOSE_IDLE, CLOSE_TOO_LONG
-from services.sophia.events import SpeechStarted, TranscriptFinal, TranscriptPartial
+from services.sophia.events import TranscriptFinal, TranscriptPartial
 from services.sophia.realtime_conversation import Dictation
 from services.sophia.realtime_events import RATE, RefusedError, parse
 from shared.audio import read_wav
@@ -212,6 +212,14 @@ async def test_a_reply_that_was_sent_counts_as_heard(sophia: Sophia) -> None:
         await session.ask("two")
         await session.until("response.done")
     assert sophia.engines.nova.asked[1] == [("user", "one"), ("assistant", "Hello there."), ("user", "two")]
+
+
+async def test_a_session_speaks_at_its_own_speed(sophia: Sophia) -> None:
+    async with talk(sophia) as session:
+        assert (await session.update(audio={"output": {"speed": 1.25}})).audio.output.speed == 1.25
+        await session.ask("hello")
+        await session.until("response.done")
+    assert sophia.engines.synthesis.spoken == ['<speak><prosody rate="125%">Hello there.</prosody></speak>']
 
 
 async def test_a_response_may_have_instructions_of_its_own(sophia: Sophia) -> None:
@@ -466,9 +474,10 @@ async def test_a_client_that_commits_is_answered_when_it_asks(sophia: Sophia, sp
         await session.connection.input_audio_buffer.commit()
         await session.connection.response.create()
         committed = await session.until("input_audio_buffer.committed")
-        await sophia.engines.recognition.has_received(2)  # with the quiet that ends an utterance
+        await asyncio.wait_for(sophia.engines.recognition.ended.wait(), 10)
         assert not sophia.engines.nova.asked
         sophia.engines.recognition.final("what is up")
+        sophia.engines.recognition.end()
         completed = await session.until("conversation.item.input_audio_transcription.completed")
         await session.until("response.done")
     assert completed.item_id == committed.item_id
@@ -479,11 +488,8 @@ async def test_a_client_that_commits_is_answered_when_it_asks(sophia: Sophia, sp
 
 def test_pauses_within_a_buffer_end_nothing() -> None:
     dictation = Dictation()
-    dictation.hear(SpeechStarted())
     dictation.hear(TranscriptFinal("first this", 0.9))
-    assert not dictation.unfinished
     dictation.hear(TranscriptPartial("and", 0.5))
-    assert dictation.unfinished
     dictation.hear(TranscriptFinal("and then that", 0.9))
     assert dictation.take() == "first this and then that"
 
@@ -507,17 +513,63 @@ async def test_an_empty_buffer_cannot_be_committed(sophia: Sophia) -> None:
 async def test_a_cleared_buffer_is_forgotten(sophia: Sophia, speech: bytes) -> None:
     async with push_to_talk(sophia) as session:
         await session.say(speech[: RATE * 2])
+        await sophia.engines.recognition.opened()
+        sophia.engines.recognition.final("never mind")
         await session.connection.input_audio_buffer.clear()
         await session.until("input_audio_buffer.cleared")
-        sophia.engines.recognition.final("never mind")
         await session.connection.input_audio_buffer.commit()
         assert (await session.until("error")).error.code == "input_audio_buffer_commit_empty"
         await session.say(speech[: RATE * 2])
         await session.connection.input_audio_buffer.commit()
         await session.until("input_audio_buffer.committed")
+        await asyncio.wait_for(sophia.engines.recognition.ended.wait(), 10)
         sophia.engines.recognition.final("what is up")
+        sophia.engines.recognition.end()
         completed = await session.until("conversation.item.input_audio_transcription.completed")
     assert completed.transcript == "what is up"
+
+
+async def test_a_late_final_of_before_a_pause_does_not_end_a_buffer(sophia: Sophia, speech: bytes) -> None:
+    ears = sophia.engines.recognition
+    async with push_to_talk(sophia) as session:
+        await session.say(speech[: RATE * 2])
+        await session.connection.input_audio_buffer.commit()
+        await session.connection.response.create()
+        await session.until("input_audio_buffer.committed")
+        await asyncio.wait_for(ears.ended.wait(), 10)
+        ears.final("a pizza")
+        ears.final("and a glass of wine")
+        ears.end()
+        completed = await session.until("conversation.item.input_audio_transcription.completed")
+        await session.until("response.done")
+        await session.say(speech[: RATE * 2])
+        await session.connection.input_audio_buffer.commit()
+        await ears.opened()
+        ears.final("thank you")
+        ears.end()
+        after = await session.until("conversation.item.input_audio_transcription.completed")
+    assert completed.transcript == "a pizza and a glass of wine"
+    assert after.transcript == "thank you"
+    assert sophia.engines.nova.asked == [[("user", "a pizza and a glass of wine")]]
+
+
+async def test_what_has_not_come_in_time_is_not_of_the_next_buffer(engines: Scripted) -> None:
+    ears = engines.recognition
+    async with served(engines, speech_deadline_s=0.3) as sophia, push_to_talk(sophia) as session:
+        await session.say(quiet(0.2))
+        await session.connection.input_audio_buffer.commit()
+        await session.until("conversation.item.input_audio_transcription.completed")
+        await ears.opened()
+        while ears.open:  # noqa: ASYNC110 - the stream that is not listened to any more
+            await asyncio.sleep(0.01)
+        await session.say(b"\x01\x00" * (RATE // 5))
+        await session.connection.input_audio_buffer.commit()
+        await ears.opened()
+        ears.final("thank you")
+        ears.end()
+        completed = await session.until("conversation.item.input_audio_transcription.completed")
+    assert completed.transcript == "thank you"
+    assert b"\x01\x00" in ears.received[1]
 
 
 # The session
@@ -565,7 +617,7 @@ async def test_the_language_is_chosen_before_anything_is_heard(sophia: Sophia) -
         ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, "session.audio.input.format.type"),
         ({"audio": {"output": {"format": {"type": "audio/pcm", "rate": 16000}}}}, "session.audio.output.f"),
         ({"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}}, "session.audio.input.turn_d"),
-        ({"audio": {"output": {"speed": 1.5}}}, "session.audio.output.speed"),
+        ({"audio": {"output": {"speed": 2.5}}}, "session.audio.output.speed"),
         ({"output_modalities": ["video"]}, "session.output_modalities.0"),
         ({"output_modalities": ["text", "audio"]}, "session.output_modalities"),
         ({"tools": [{"type": "mcp", "server_label": "x"}]}, "session.tools.0.type"),

@@ -77,6 +77,15 @@ def test_one_phase_in_json(tmp_path: Path) -> None:
     assert all(check["verdict"] == "critical" and check["do"] for check in body["checks"])
 
 
+def test_the_number_of_gpus_may_be_demanded_on_the_command_line(tmp_path: Path) -> None:
+    env = stack_environment(tmp_path) | {"VOXLOOP_DOCTOR_GPUS": "0"}
+    ran = voxloop("doctor", "--phase", "1", "--gpus", "99", "--json", env=env)
+    found = {check["id"]: check for check in json.loads(ran.stdout)["checks"]}
+    assert ran.returncode == 1
+    assert found["gpus"]["verdict"] == "critical"
+    assert "99" in found["gpus"]["why"]
+
+
 def test_what_it_cannot_do_is_status_2(tmp_path: Path) -> None:
     assert voxloop("doctor", "--phase", "4").returncode == 2
     ran = voxloop("doctor", env=stack_environment(tmp_path) | {"VOXLOOP_DOCTOR_GPUS": "many"})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
 
 import aiohttp
 from pxr import Usd
@@ -30,6 +31,7 @@ class Face:
         self._feeling: asyncio.Task[None] | None = None
         self._emotions = NEUTRAL
         self._turn: tuple[str, int] | None = None
+        self._due: deque[tuple[float, asyncio.TimerHandle]] = deque()
 
     @property
     def running(self) -> bool:
@@ -55,6 +57,7 @@ class Face:
             if task is not None:
                 task.cancel()
         self._watching = self._feeling = self._turn = None
+        self._drop()
         if self._pose is not None:
             self._pose.close()
             self._pose = None
@@ -69,15 +72,36 @@ class Face:
             return
         kind, turn = message.get("type"), (message.get("session", ""), message.get("turn", 0))
         if kind == "animation.header":  # the newest turn has the face
+            self._drop()
             self._turn = turn
             self._pose.named(message["names"])
             if self._emotions != NEUTRAL:
                 self._feel()
-        elif kind == "animation" and turn == self._turn:
-            self._pose.show(message["weights"])
-        elif kind == "lost" or (kind == "animation.end" and turn == self._turn):
+        elif kind == "lost":
+            self._drop()
             self._turn = None
             self._pose.rest()
+        elif turn != self._turn:
+            pass
+        elif kind == "animation":
+            self._later(message["in_ms"] / 1000, message["weights"])
+        elif kind == "animation.rest":
+            self._pose.show(message["weights"])
+        elif kind == "animation.end" or (kind == "animation.clock" and not message["running"]):
+            self._drop()
+
+    def _later(self, delay_s: float, weights: Sequence[float]) -> None:
+        """A frame comes a little before its sound is heard."""
+        loop = asyncio.get_running_loop()
+        while self._due and self._due[0][0] < loop.time():
+            self._due.popleft()
+        if self._pose is not None:
+            at_s = loop.time() + max(0.0, delay_s)
+            self._due.append((at_s, loop.call_at(at_s, self._pose.show, weights)))
+
+    def _drop(self) -> None:
+        while self._due:
+            self._due.popleft()[1].cancel()
 
     def _feel(self) -> None:
         if self._turn is not None:

@@ -39,6 +39,11 @@ class AuroraStub:
                 request_serializer=shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.AnimateRequest.SerializeToString,
                 response_deserializer=shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.AnimateResponse.FromString,
                 _registered_method=True)
+        self.Follow = channel.stream_unary(
+                '/voxloop.aurora.v1.Aurora/Follow',
+                request_serializer=shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.Position.SerializeToString,
+                response_deserializer=shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.Followed.FromString,
+                _registered_method=True)
 
 
 class AuroraServicer:
@@ -50,6 +55,14 @@ class AuroraServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Follow(self, request_iterator, context):
+        """Optional, beside Animate: where the sound of a turn is, for those who watch, at every change and every
+        few seconds. A call that ends without `ended` interrupts what they see, also after Animate has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuroraServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -57,6 +70,11 @@ def add_AuroraServicer_to_server(servicer, server):
                     servicer.Animate,
                     request_deserializer=shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.AnimateRequest.FromString,
                     response_serializer=shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.AnimateResponse.SerializeToString,
+            ),
+            'Follow': grpc.stream_unary_rpc_method_handler(
+                    servicer.Follow,
+                    request_deserializer=shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.Position.FromString,
+                    response_serializer=shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.Followed.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +104,33 @@ class Aurora:
             '/voxloop.aurora.v1.Aurora/Animate',
             shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.AnimateRequest.SerializeToString,
             shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.AnimateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Follow(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/voxloop.aurora.v1.Aurora/Follow',
+            shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.Position.SerializeToString,
+            shared_dot_wire_dot_aurora_dot_v1_dot_aurora__pb2.Followed.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,11 +34,19 @@ class AuroraStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuroraAsyncStub: ...
     Animate: _grpc.StreamStreamMultiCallable[_aurora_pb2.AnimateRequest, _aurora_pb2.AnimateResponse]
+    Follow: _grpc.StreamUnaryMultiCallable[_aurora_pb2.Position, _aurora_pb2.Followed]
+    """Optional, beside Animate: where the sound of a turn is, for those who watch, at every change and every
+    few seconds. A call that ends without `ended` interrupts what they see, also after Animate has ended.
+    """
 
 @_typing.type_check_only
 class AuroraAsyncStub(AuroraStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Animate: _aio.StreamStreamMultiCallable[_aurora_pb2.AnimateRequest, _aurora_pb2.AnimateResponse]  # type: ignore[assignment]
+    Follow: _aio.StreamUnaryMultiCallable[_aurora_pb2.Position, _aurora_pb2.Followed]  # type: ignore[assignment]
+    """Optional, beside Animate: where the sound of a turn is, for those who watch, at every change and every
+    few seconds. A call that ends without `ended` interrupts what they see, also after Animate has ended.
+    """
 
 class AuroraServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -47,5 +55,15 @@ class AuroraServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_aurora_pb2.AnimateRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_aurora_pb2.AnimateResponse], _abc.AsyncIterator[_aurora_pb2.AnimateResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Follow(
+        self,
+        request_iterator: _MaybeAsyncIterator[_aurora_pb2.Position],
+        context: _ServicerContext,
+    ) -> _typing.Union[_aurora_pb2.Followed, _abc.Awaitable[_aurora_pb2.Followed]]:
+        """Optional, beside Animate: where the sound of a turn is, for those who watch, at every change and every
+        few seconds. A call that ends without `ended` interrupts what they see, also after Animate has ended.
+        """
 
 def add_AuroraServicer_to_server(servicer: AuroraServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
