@@ -28,7 +28,7 @@ bench: setup          ## every benchmark of this tree
 	@$(BIN)/voxloop bench all
 
 lock: setup           ## resolve the requirements anew, with hashes and without an index address
-	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra bench --extra dev --excludes requirements/main.excludes \
+	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra bench --extra record --extra dev --excludes requirements/main.excludes \
 	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/main.txt
 	$(BIN)/uv pip compile pyproject.toml -c requirements/main.txt --excludes requirements/images.excludes \
 	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/service.txt

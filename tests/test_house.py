@@ -17,7 +17,7 @@ ALLOWED = {
     "services": {"shared", "services"},
     "voxloop": {"shared", "embedded", "services", "voxloop"},
 }
-NOT_INSTALLED = {"tests", "training", "samples", "deploy", "proto"}
+NOT_INSTALLED = {"tests", "training", "samples", "deploy", "proto", "omniverse"}
 """Rooms that the wheel leaves behind."""
 
 

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from services.aurora import metrics
+from services.aurora.audience import Audience
 from services.aurora.audio2face import PEER, Emotions, Frame, Names
 from services.aurora.emotions import known
 from services.aurora.settings import AuroraSettings
 from services.aurora.track import FPS, Track
 from services.aurora.upstream import Stream, Upstream
-from services.aurora.viewers import TurnView
 from shared.audio import BYTES_PER_SAMPLE, RATE, Resampler, WholeSamples
 from shared.errors import InputError, PeerProtocol
 from shared.wire.aurora.v1 import aurora_pb2
@@ -53,7 +53,7 @@ class Turn:
         self._read = read
         self._write = write
 
-    async def run(self, upstream: Upstream, view: TurnView) -> None:
+    async def run(self, upstream: Upstream, view: Audience) -> None:
         """Returns when the last frame and Done are sent; whatever else ends it cancels the call to
         Audio2Face. Raises PeerError, InputError, TurnAbandoned, and what `read` and `write` raise."""
         self._gives_frames = upstream.gives_frames
@@ -65,7 +65,11 @@ class Turn:
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    async def _listen(self, stream: Stream, view: TurnView) -> None:
+    def feel(self, emotions: Emotions) -> None:
+        """From the next sound on."""
+        self._emotions = known(emotions)
+
+    async def _listen(self, stream: Stream, view: Audience) -> None:
         while True:
             message = await self._read()
             if message is None:
@@ -73,9 +77,9 @@ class Turn:
             match message.WhichOneof("part"):
                 case "audio":
                     view.heard()
-                    await self._hear(stream, message.audio)
+                    await self._hear(stream, message.audio, view)
                 case "emotions":
-                    self._emotions = known(message.emotions.values)
+                    self.feel(message.emotions.values)
                 case "timing":
                     pass  # Audio2Face has no use for it; faces that do may come
                 case "end":
@@ -86,7 +90,7 @@ class Turn:
                         f"after Start comes audio, timing, emotions or End, not {part or 'nothing'}"
                     )
 
-    async def _hear(self, stream: Stream, audio: bytes) -> None:
+    async def _hear(self, stream: Stream, audio: bytes, view: Audience) -> None:
         pcm = self._whole.feed(audio)
         size = int(PIECE_S * self._rate) * BYTES_PER_SAMPLE
         for start in range(0, len(pcm), size):
@@ -94,6 +98,7 @@ class Turn:
                 await self._track.room()
             piece = pcm[start : start + size]
             self._samples += len(piece) // BYTES_PER_SAMPLE
+            view.sound(piece)
             heard_s = self._samples / self._rate
             self._clock.heard(heard_s)
             resampled = self._resampler.feed(piece)  # nothing yet, of a very short piece
@@ -107,7 +112,7 @@ class Turn:
         await stream.send(self._resampler.feed(b"", last=True) + self._silence)
         await stream.end()
 
-    async def _watch(self, stream: Stream, view: TurnView) -> None:
+    async def _watch(self, stream: Stream, view: Audience) -> None:
         async for part in stream.parts():
             if isinstance(part, Names):
                 self._track.named(part.blendshapes)
@@ -117,7 +122,7 @@ class Turn:
                 self._track.put(part)
         self._track.close()
 
-    async def _show(self, view: TurnView) -> None:
+    async def _show(self, view: Audience) -> None:
         count = 0
         while (frame := await self._track.take()) is not None:
             await self._send(frame, view)
@@ -126,7 +131,7 @@ class Turn:
             raise PeerProtocol(PEER, f"sent {self._track.missing} frames too few for the sound that it got")
         await self._write(Response(done=aurora_pb2.Done(frames=count)))
 
-    async def _send(self, frame: Frame, view: TurnView) -> None:
+    async def _send(self, frame: Frame, view: Audience) -> None:
         t_ms = frame.t_s * 1000
         await self._write(Response(frame=aurora_pb2.Frame(t_ms=t_ms, weights=frame.weights)))
         view.frame(t_ms, frame.weights)

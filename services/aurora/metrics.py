@@ -36,3 +36,7 @@ STAGE_DROPS = Counter(
 )
 VIEWERS = Gauge("voxloop_aurora_viewers", "Viewers connected to /aurora/frames")
 VIEWER_DROPS = Counter("voxloop_aurora_viewer_drops_total", "Messages dropped because a viewer was too slow")
+RECORDING_FAULTS = Counter("voxloop_aurora_recording_faults_total", "Pieces of recordings that are missing")
+LIVELINK_FAULTS = Counter(
+    "voxloop_aurora_livelink_faults_total", "Datagrams that did not reach a Live Link host", ["host"]
+)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from math import isfinite
 from typing import Any
 
@@ -13,7 +13,9 @@ import grpc
 import grpc.aio
 
 from services.aurora import metrics
+from services.aurora.audience import Audience
 from services.aurora.bridge import Turn, TurnAbandoned
+from services.aurora.recorder import Recorder
 from services.aurora.settings import AuroraSettings
 from services.aurora.upstream import Upstream
 from services.aurora.viewers import Viewers
@@ -27,10 +29,22 @@ log = logging.getLogger(__name__)
 
 
 class FaceService(AuroraServicer):
-    def __init__(self, upstream: Upstream, viewers: Viewers, settings: AuroraSettings) -> None:
+    def __init__(
+        self, upstream: Upstream, viewers: Viewers, recorder: Recorder | None, settings: AuroraSettings
+    ) -> None:
         self._upstream = upstream
         self._viewers = viewers
+        self._recorder = recorder
         self._settings = settings
+        self._turns: dict[Turn, str] = {}  # that run, with their sessions
+
+    def feel(self, session: str | None, emotions: Mapping[str, float]) -> int:
+        """The turns that run, of one session or of all, take other emotions from here on; returns how many
+        there were."""
+        turns = [turn for turn, of_session in self._turns.items() if session in (None, of_session)]
+        for turn in turns:
+            turn.feel(emotions)
+        return len(turns)
 
     # The stubs know generators only; with context.write a caller that does not read meets a deadline.
     async def Animate(  # type: ignore[override]  # noqa: N802 - the protocol's name
@@ -76,9 +90,17 @@ class FaceService(AuroraServicer):
             raise TurnAbandoned
         if first.WhichOneof("part") != "start":
             raise InputError("the first message must be Start")
-        turn = Turn(first.start, self._settings, caller.read, caller.outgoing.write)
-        with self._viewers.turn(first.start.session_id, first.start.turn) as view:
-            await turn.run(self._upstream, view)
+        start = first.start
+        turn = Turn(start, self._settings, caller.read, caller.outgoing.write)
+        with ExitStack() as stack:
+            view = stack.enter_context(self._viewers.turn(start.session_id, start.turn))
+            recording = None
+            if self._recorder and self._upstream.gives_frames:
+                seat = self._recorder.turn(start.session_id, start.turn, start.sample_rate_hz)
+                recording = stack.enter_context(seat)
+            self._turns[turn] = start.session_id
+            stack.callback(self._turns.pop, turn)
+            await turn.run(self._upstream, Audience(view, recording))
 
 
 class _Caller:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.aurora.classic import Scene
+from services.aurora.livelink_packet import Host
+from services.aurora.take import Format
 from shared.channels import Endpoint
 from shared.settings import Port, Seconds, ServiceSettings
 
@@ -60,6 +62,33 @@ class AuroraSettings(ServiceSettings):
     viewer_timeout_s: Seconds = 10.0
     """A viewer that takes nothing for this long is disconnected."""
     max_viewers: Annotated[int, Field(ge=1)] = 100
+
+    record: Path | None = None
+    """A folder: every session is recorded there, with its voice."""
+    record_formats: Annotated[tuple[Format, ...], NoDecode, Field(min_length=1)] = ("usd",)
+    """`usd` (needs the extra `record`), `csv`, or both with a comma; the WAV lies beside them."""
+
+    livelink: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts of Unreal, separated by commas: `host` or `host:port`, 11111 if it is left out."""
+    livelink_subject: Annotated[str, Field(min_length=1, max_length=60)] = "voxloop"
+    """The face's name in Unreal's list of subjects."""
+
+    @field_validator("record_formats", "livelink", mode="before")
+    @classmethod
+    def _by_comma(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("livelink")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            Host.parse(host)
+        return hosts
+
+    def livelink_hosts(self) -> tuple[Host, ...]:
+        return tuple(Host.parse(host) for host in self.livelink)
 
     def audio2face(self) -> Endpoint:
         metadata = [("function-id", self.a2f_function_id)] if self.a2f_function_id else []

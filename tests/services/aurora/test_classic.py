@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from services.aurora.audience import Audience
 from services.aurora.bridge import Response, Turn
 from services.aurora.classic import AHEAD_S, ClassicAudio2Face, Scene
 from services.aurora.settings import AuroraSettings
@@ -101,8 +102,8 @@ async def turn(classic: ClassicAudio2Face, *requests: Request, **emotions: float
     async def write(response: Response) -> None:
         written.append(response)
 
-    with Viewers().turn("s", 1) as view:
-        await Turn(start(**emotions).start, AuroraSettings(), read, write).run(classic, view)
+    with Viewers(120).turn("s", 1) as view:
+        await Turn(start(**emotions).start, AuroraSettings(), read, write).run(classic, Audience(view, None))
     return written
 
 

@@ -28,9 +28,25 @@ def test_the_key_stands_in_no_representation(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("AHEAD_S", "0"), ("VIEWER_QUEUE", "1"), ("GRPC_PORT", "70000"), ("HOST", "0.0.0.0")]
+    ("name", "value"),
+    [
+        ("AHEAD_S", "0"),
+        ("VIEWER_QUEUE", "1"),
+        ("GRPC_PORT", "70000"),
+        ("HOST", "0.0.0.0"),
+        ("RECORD_FORMATS", "mp4"),
+        ("LIVELINK", "host:x"),
+    ],
 )
 def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"AURORA_{name}", value)
     with pytest.raises(SettingsError, match="AURORA_"):
         settings.load(AuroraSettings)
+
+
+def test_outputs_are_lists_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AURORA_RECORD_FORMATS", "usd, csv")
+    monkeypatch.setenv("AURORA_LIVELINK", "a.lan, 192.0.2.7:9")
+    config = settings.load(AuroraSettings)
+    assert config.record_formats == ("usd", "csv")
+    assert [str(host) for host in config.livelink_hosts()] == ["a.lan:11111", "192.0.2.7:9"]

@@ -1,0 +1,1 @@
+"""Voxloop's face in Omniverse. Kit loads `extension`; the other modules need pxr and aiohttp only."""
