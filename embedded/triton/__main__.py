@@ -16,11 +16,12 @@ from shared.settings import load
 def main() -> None:
     supervised()
     try:
-        command, environment = prepare(load(TritonSettings))
+        settings = load(TritonSettings)
+        command, environment = prepare(settings)
     except VoxloopError as error:
         print(f"triton: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    guardian.start(os.getpid())
+    guardian.start(os.getpid(), settings.host, settings.http_port, settings.start_s)
     os.execve(command[0], command, environment)  # noqa: S606 - no shell is what is meant
 
 

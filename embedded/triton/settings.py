@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.settings import is_loopback
+from shared.settings import Seconds, is_loopback
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -32,6 +32,9 @@ class TritonSettings(BaseSettings):
     cache: Path = ROOT / ".voxloop" / "triton"
     """Where the backend folder is put together."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    start_s: Seconds = 330.0
+    """A server whose models are not loaded by then is ended, for its supervisor to start another. models/nova
+    gives its own up after 300."""
     exit_timeout_s: Annotated[int, Field(ge=0)] = 3
     """How long running requests may take to end after SIGTERM."""
     allow_anonymous: bool = False

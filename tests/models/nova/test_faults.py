@@ -14,6 +14,7 @@ import pytest
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from embedded.triton.guardian import REGION, SHARED_MEMORY
 from tests.fixtures.launch import ROOT
 from tests.fixtures.triton import Triton, triton_server
 from tests.models.nova.wire import HELLO, LONG, eventually, post, responses, streamed, texts
@@ -62,15 +63,17 @@ async def test_an_engine_that_dies_fails_its_requests_and_comes_back(tmp_path: P
         assert server.process.poll() is None
 
 
-def suspend_the_first_engine(repository: Path) -> psutil.Process:
-    """As soon as it is there, in the midst of its start."""
+def suspend_the_first_engine(repository: Path) -> tuple[psutil.Process, Path]:
+    """As soon as it is there, amid its start; and the memory that its stub shares with the server."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for process in psutil.process_iter(["cmdline", "cwd"]):
             told = process.info
             if "1.process" in (told["cmdline"] or ()) and told["cwd"] == str(repository / "nova"):
                 process.suspend()
-                return process
+                stub = psutil.Process(process.ppid())
+                (region,) = (word for word in stub.cmdline() if word.startswith(REGION))
+                return process, SHARED_MEMORY / region
         time.sleep(0.02)  # of another process's children nothing tells us
     raise AssertionError("no engine was started")
 
@@ -81,9 +84,23 @@ def test_an_engine_that_stands_still_while_it_loads_is_started_again(tmp_path: P
     with ThreadPoolExecutor(1) as pool:
         suspended = pool.submit(suspend_the_first_engine, Path(env["VOXLOOP_TRITON_REPOSITORY"]))
         with triton_server(tmp_path, env) as server:
-            assert not suspended.result().is_running()
+            assert not suspended.result()[0].is_running()
             assert post(server, {"text_input": HELLO}).is_success
         assert "stood still for 1 s while it loaded its model; starting it again" in server.log.read_text()
+
+
+def test_a_start_that_hangs_ends_the_server_for_its_supervisor_to_start_another(tmp_path: Path) -> None:
+    env = repository(tmp_path, stall_s="600") | {"VOXLOOP_TRITON_START_S": "3"}
+    with ThreadPoolExecutor(1) as pool:
+        suspended = pool.submit(suspend_the_first_engine, Path(env["VOXLOOP_TRITON_REPOSITORY"]))
+        with (
+            pytest.raises(AssertionError, match="triton: not started after 3 s; ending it"),
+            triton_server(tmp_path, env),
+        ):
+            pass
+    engine, region = suspended.result()
+    assert not psutil.wait_procs([engine], timeout=20)[1]
+    assert not region.exists()
 
 
 async def test_a_request_that_outgrows_the_cache_is_told_so(tight: Triton) -> None:
