@@ -43,6 +43,11 @@ class Part:
         self.sent: deque[tuple[float, array[float]]] = deque()  # the one that is heard now, and those ahead
         self.closed = False
 
+    def forget_heard(self, heard_ms: float) -> None:
+        """Keep the frame whose sound is heard now, and those ahead of it."""
+        while len(self.sent) > 1 and self.sent[1][0] <= heard_ms:
+            self.sent.popleft()
+
 
 class Stage:
     """`watched` says whether anybody would see it. `leave` is called when it has nothing to show any more.
@@ -190,8 +195,7 @@ class Stage:
                     in_ms=round(-late_ms, 1),
                     weights=shown,
                 )
-        while len(part.sent) > 1 and part.sent[1][0] <= heard_ms:
-            part.sent.popleft()
+        part.forget_heard(heard_ms)
         if part.waiting:
             return (part.waiting[0][0] - self._buffer_ms - heard_ms) / 1e3
         if part.closed and (not part.sent or heard_ms >= part.sent[-1][0] + FRAME_MS):
@@ -218,7 +222,10 @@ class Stage:
     def _begin_rest(self, part: Part | None) -> tuple[float, Sequence[float]]:
         """From the frame that is heard now, which is not the newest that was sent."""
         if self._resting is None:
-            weights = part.sent[0][1] if part is not None and part.sent else [0.0] * len(self._names)
+            weights: Sequence[float] = [0.0] * len(self._names)
+            if part is not None and part.sent:
+                part.forget_heard(part.clock.heard_ms())
+                weights = part.sent[0][1]
             self._resting = time.monotonic(), weights
         return self._resting
 
