@@ -139,6 +139,18 @@ class Caller:
     async def until_over(self, turn: Turn) -> None:
         await self.until(lambda: turn.is_over)
 
+    async def until_cut(self, turn: Turn) -> bool:
+        """Until it is interrupted or fails; False where its end was heard first. Raises PeerTimeout."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                while turn.spoken is None and turn.error is None:
+                    if self.lost or (turn.done and turn.card.played >= turn.card.received):
+                        return False
+                    await asyncio.sleep(STEP_S)
+        except TimeoutError:
+            raise PeerTimeout("sophia", f"neither ended a reply nor cut it within {ANSWER_S:g} s") from None
+        return True
+
     async def until_answered(self, interrupted: Turn) -> None:
         """Until what interrupted that reply has its own, all of it."""
         await self.until(lambda: self.turn is not interrupted and self.turn.is_over)

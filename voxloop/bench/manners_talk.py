@@ -29,6 +29,8 @@ DECIDED_S = 2.2
 """Behind a sound: longer than sophia may hold a reply for it."""
 EARLIEST_S, LATEST_S = 0.4, 6.0
 """How much of a reply is heard before somebody interrupts it."""
+RETRY = 1000
+"""Added to the number of an interruption that came too late: another moment, of another reply."""
 BY_BUTTON_EVERY = 4
 STAGES = ("speech_end_to_final", "llm_first_token", "first_clause", "tts_first_audio", "first_audio_sent")
 
@@ -102,8 +104,10 @@ async def _interrupt_often(url: str, waiting: deque[int], rows: list[Row], tap: 
                 await person.say(speech)
             else:
                 await person.send(type="cancel")
-            await person.until_over(turn)
-            rows.append(_judged(turn, tap) | {"by": "voice" if by_voice else "button"})
+            if await person.until_cut(turn):
+                rows.append(_judged(turn, tap) | {"by": "voice" if by_voice else "button"})
+            else:  # a short reply: its end was heard before that moment
+                waiting.append(number + RETRY)
             if by_voice:
                 await person.until_answered(turn)
             await person.skip()
