@@ -22,7 +22,7 @@ def arguments() -> argparse.Namespace:
     train.add_argument("--rows", type=int, help="rows of 1024 tokens in an update")
     export = steps.add_parser("export", help="write the GGUF file")
     folder = steps.add_parser("huggingface", help="write the GGUF as a Hugging Face folder")
-    folder.add_argument("--out", type=Path, default=WORK / "huggingface")
+    folder.add_argument("--out", type=Path, default=ROOT / "exported" / "nova-mini")
     evaluate = steps.add_parser("evaluate", help="let the GGUF answer the exams, as it is served")
     evaluate.add_argument(
         "--json", type=Path, default=WORK / "evaluation.json", help="where figures and answers go"
