@@ -29,6 +29,19 @@ from shared.settings import ServiceSettings, load
 from voxloop import model_state
 
 ROOT = Path(__file__).resolve().parent.parent
+PORTS = (
+    "VOXLOOP_TRITON_HTTP_PORT",
+    "VOXLOOP_TRITON_GRPC_PORT",
+    "VOXLOOP_TRITON_METRICS_PORT",
+    "VOXLOOP_SPEECH_PORT",
+    "VOXLOOP_FACE_PORT",
+    "NOVA_HTTP_PORT",
+    "NOVA_GRPC_PORT",
+    "AURORA_HTTP_PORT",
+    "AURORA_GRPC_PORT",
+    "SOPHIA_HTTP_PORT",
+)
+"""The settings of every port that something of the stack listens on."""
 
 Probe = Callable[[], Awaitable[None]]
 

@@ -29,9 +29,9 @@ BURST_S, SPEED = 15.0, 2.0
 MESSAGE_S = 0.002
 TURN_S = 0.25
 SLICE_S = 0.1
+"""Audio is heard in pieces of this length, between which others have their turn."""
 AT_ONCE_S = 0.005
 """Messages that are taken up closer than this were waiting behind each other."""
-"""Audio is heard in pieces of this length, between which others have their turn."""
 
 # RFC 6455 and its registry, and three of our own from the range that is left to applications
 CLOSE_NORMAL, CLOSE_POLICY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_BUSY = 1000, 1008, 1011, 1012, 1013

@@ -14,24 +14,12 @@ from shared.channels import Endpoint
 from shared.process import free_port
 from voxloop import stack as stacks
 from voxloop.bench.manners_tap import Tap, tapped
-from voxloop.stack import Stack
+from voxloop.stack import PORTS, Stack
 from voxloop.supervisor import Supervisor
 
 PREFIXES = ("NOVA_", "SOPHIA_", "AURORA_", "VOXLOOP_")
 KEPT = "VOXLOOP_TRITON_ENV"
 """Where the engine is installed is no matter of what is measured."""
-PORTS = (
-    "VOXLOOP_TRITON_HTTP_PORT",
-    "VOXLOOP_TRITON_GRPC_PORT",
-    "VOXLOOP_TRITON_METRICS_PORT",
-    "VOXLOOP_SPEECH_PORT",
-    "VOXLOOP_FACE_PORT",
-    "NOVA_HTTP_PORT",
-    "NOVA_GRPC_PORT",
-    "AURORA_HTTP_PORT",
-    "AURORA_GRPC_PORT",
-    "SOPHIA_HTTP_PORT",
-)
 MB = 1 << 20
 SPEECH_S = 30.0
 """How long a synthesis may take under a load that fills the machine."""
