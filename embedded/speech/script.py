@@ -23,6 +23,16 @@ _EDGES = re.compile(r"^\W+|\W+$")
 _KEYWORDS = set("x-low low medium high x-high default silent x-soft soft loud x-loud".split())
 _KEPT_TAGS = {"break", "emphasis", "say-as", "s", "p"}
 _MAX_BREAK_S = 10.0
+_MURMURS = {
+    said: sounds
+    for sounds, spellings in {
+        "m|m|m": ("mm", "mmm"),
+        "m|m|h|m|m": ("mhm", "mm-hmm", "mmhmm", "mm-hm"),
+        "h|m|m|m": ("hm", "hmm", "hmmm"),
+    }.items()
+    for said in spellings
+}
+"""What listeners hum: espeak-ng would spell it, letter by letter."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ def write_script(text: str, dictionary: dict[str, str]) -> Script:
     if len(text) > MAX_TEXT:
         raise InputError(f"Input text too long: {len(text)} characters, at most {MAX_TEXT}")
     root = _speak_element(text)
-    writer = _Writer(dictionary, ssml=root is not None)
+    writer = _Writer(_MURMURS | dictionary, ssml=root is not None)
     if root is None:
         writer.words(text)
     else:

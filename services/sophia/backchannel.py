@@ -20,6 +20,7 @@ _ENGLISH = [
     "ah",
     "aha",
     "oh",
+    "ooh",
     "er",
     "erm",
 ]

@@ -372,16 +372,15 @@ class Session:
             self._start_early(heard.text)
 
     def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
-        """A lone word over a reply, of `speech_ms`, that may be a cough or a click; where nothing like speech
-        was heard, several words as well. An interim waits for the next one, for the final, or for the speech
-        to last; a final without a confidence (0) is believed."""
+        """Words over a reply, of `speech_ms`, that may be a cough or a murmur: the shorter the speech, the
+        surer Riva has to be of them. An interim waits for the next one, for the final, or for the speech to last;
+        a final without a confidence (0) is believed."""
         settings, words, doubted = self._settings, _words(heard.text), self._doubted
         self._doubted = [] if heard.is_final else words
-        if speech_ms >= settings.word_ms or (len(words) != 1 and speech_ms):
-            return False
+        shortness = 1 - min(1.0, speech_ms / settings.word_ms) if settings.word_ms else 0.0
         if heard.is_final:
-            return 0 < heard.confidence < settings.sure_confidence
-        return heard.confidence < settings.sure_stability and words != doubted
+            return 0 < heard.confidence < settings.sure_confidence * shortness
+        return heard.confidence < settings.sure_stability * shortness and words != doubted
 
     def _may_be_all(self, heard: Heard) -> bool:
         """A stable interim whose speaker pauses, where early starts are wanted."""

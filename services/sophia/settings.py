@@ -65,13 +65,14 @@ class SophiaSettings(ServiceSettings):
     """Speech over a reply that lasts this long interrupts it, even where no word was recognised."""
     resume_after_ms: Milliseconds = 500
     """A paused reply goes on when this long after the speech no word has come."""
-    word_ms: Milliseconds = 250
-    """A lone word over a reply that the speech lasted no longer for may be a cough or a click: it interrupts
-    only where Riva is sure of it. With 0, every word is believed."""
-    sure_stability: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """From which stability on an interim of such a word is; or when the next one says the same."""
+    word_ms: Milliseconds = 400
+    """Words over a reply, of less speech than this, may be a cough or a murmur: the shorter it was, the surer
+    Riva has to be of them before they interrupt. With 0, every word is believed."""
+    sure_stability: Annotated[float, Field(ge=0, le=1)] = 0.75
+    """So stable an interim of no speech at all has to be, and half as stable one of half of `word_ms`; or the
+    next one says the same."""
     sure_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """From which confidence on its final is."""
+    """The same of a final's confidence."""
 
     pronunciations: Path | None = None
     """A file of words and how they are spoken, `word  phonemes` in each line: see docs/voice.md."""

@@ -56,6 +56,13 @@ def test_a_custom_dictionary_applies_to_whole_words_in_any_case() -> None:
     assert [span.word for span in script.spans] == ["Nova", "Read", "this", "reading"]
 
 
+def test_a_murmur_is_hummed_and_not_spelt_unless_a_client_says_otherwise() -> None:
+    script = write_script("Mm-hmm. I see.", {})
+    assert script.text == "[[m|m|h|m|m]]. I see."
+    assert [span.word for span in script.spans] == ["Mm-hmm", "I", "see"]
+    assert write_script("Hmm", parse_dictionary("hmm  hɛm")).text == "[[h|E|m|]]"
+
+
 @pytest.mark.parametrize("entry", ["read", "read rɛd", "read  "])
 def test_a_damaged_dictionary_is_named(entry: str) -> None:
     with pytest.raises(InputError, match="two spaces"):

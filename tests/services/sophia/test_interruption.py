@@ -176,7 +176,7 @@ async def test_a_backchannel_is_no_interruption_and_no_turn(sophia: Sophia, spee
 async def test_a_lone_word_that_lasts_like_one_is_believed(sophia: Sophia, speech: bytes) -> None:
     async with sophia.session() as client:
         await speaking(sophia, client)
-        await client.say(speech[: RATE * 2 // 2])
+        await client.say(speech[: RATE * 2 * 8 // 10])
         await client.until("reply.paused")
         sophia.engines.recognition.interim("stop", stability=0.0)
         await client.until("interrupted")
@@ -189,7 +189,7 @@ async def test_a_cough_that_is_taken_for_a_word_is_no_interruption(sophia: Sophi
         await client.until("reply.paused")
         for word in ("to", "do", "to"):
             sophia.engines.recognition.interim(word, stability=0.0)
-        sophia.engines.recognition.final("to", confidence=0.3)
+        sophia.engines.recognition.final("to", confidence=0.05)
         await client.until("reply.resumed")
     assert not client.of("interrupted")
     assert len(sophia.engines.nova.asked) == 1
@@ -206,17 +206,29 @@ async def test_a_word_that_is_doubted_interrupts_once_it_is_sure(sophia: Sophia,
         await client.until("interrupted")
 
 
-@pytest.mark.parametrize("said", [("stop", "Stop"), ("stop it",)])
-async def test_a_word_that_is_said_again_and_two_words_interrupt_at_once(
-    sophia: Sophia, speech: bytes, said: tuple[str, ...]
+@pytest.mark.parametrize("said", [(("stop", 0.1), ("Stop", 0.1)), (("stop it", 0.7),)])
+async def test_words_that_are_said_again_or_sure_interrupt_at_once(
+    sophia: Sophia, speech: bytes, said: tuple[tuple[str, float], ...]
 ) -> None:
     async with sophia.session() as client:
         await speaking(sophia, client)
         await client.say(short(speech))
         await client.until("reply.paused")
-        for text in said:
-            sophia.engines.recognition.interim(text, stability=0.1)
+        for text, stability in said:
+            sophia.engines.recognition.interim(text, stability=stability)
         await client.until("interrupted")
+
+
+@pytest.mark.parametrize(("confidence", "end"), [(0.02, "reply.resumed"), (0.4, "interrupted")])
+async def test_the_shorter_the_speech_the_surer_its_final_has_to_be(
+    sophia: Sophia, speech: bytes, confidence: float, end: str
+) -> None:
+    async with sophia.session() as client:
+        await speaking(sophia, client)
+        await client.say(short(speech))
+        await client.until("reply.paused")
+        sophia.engines.recognition.final("none of it", confidence=confidence)
+        await client.until(end)
 
 
 async def test_a_recogniser_that_tells_no_confidence_is_believed(sophia: Sophia, speech: bytes) -> None:
