@@ -373,8 +373,8 @@ class Session:
 
     def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
         """Words over a reply, of `speech_ms`, that may be a cough or a murmur: the shorter the speech, the
-        surer Riva has to be of them. An interim waits for the next one, for the final, or for the speech to last;
-        a final without a confidence (0) is believed."""
+        surer Riva has to be of them. An interim waits for the next one, for the final, or for the speech
+        to last; a final without a confidence (0) is believed."""
         settings, words, doubted = self._settings, _words(heard.text), self._doubted
         self._doubted = [] if heard.is_final else words
         shortness = 1 - min(1.0, speech_ms / settings.word_ms) if settings.word_ms else 0.0
