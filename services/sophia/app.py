@@ -11,11 +11,11 @@ from fastapi import FastAPI
 from services.sophia import openai_audio, page, pronunciations, realtime_ws
 from services.sophia.answers import Answers
 from services.sophia.end_of_turn import EndOfTurn
+from services.sophia.engines import Engines
 from services.sophia.face import Face
 from services.sophia.riva import Riva
 from services.sophia.settings import SophiaSettings
 from services.sophia.tools import Offer, Toolbox
-from services.sophia.turn import Engines
 from services.sophia.voice_ws import Sessions, router
 from shared import silero
 from shared.app import create_app as base_app

@@ -45,7 +45,8 @@ from services.sophia.realtime_events import (
     session_object,
 )
 from services.sophia.realtime_items import Message, Utterance, new_id
-from services.sophia.session import Session, SessionConfig
+from services.sophia.session import Session
+from services.sophia.session_config import SessionConfig
 from services.sophia.voice_ws import Sessions
 from shared.audio import duration_s
 from shared.auth import admitted_until

@@ -17,6 +17,7 @@ from functools import partial
 
 from services.sophia.backchannel import is_backchannel
 from services.sophia.end_of_turn import EndOfTurn
+from services.sophia.engines import Engines
 from services.sophia.events import (
     Error,
     Event,
@@ -35,10 +36,12 @@ from services.sophia.history import Call, History, Message, answer_call
 from services.sophia.metrics import EARLY_STARTS, FAULTS, PAUSES, QUIET_FINALS, TURNS
 from services.sophia.outbox import Outbox
 from services.sophia.riva import Listening
+from services.sophia.session_config import SessionConfig
 from services.sophia.settings import SophiaSettings
-from services.sophia.tool_use import NO_TOOLS, Run, ToolUse
+from services.sophia.stopwatch import Stopwatch
+from services.sophia.tool_use import Run, ToolUse
 from services.sophia.tools import Offer
-from services.sophia.turn import Engines, Prompt, Reply, Stopwatch, Voice
+from services.sophia.turn import Prompt, Reply
 from services.sophia.vad import Vad, VadSettings
 from shared.audio import RATE, Resampler, WholeSamples, duration_s
 from shared.errors import InputError, VoxloopError
@@ -47,32 +50,6 @@ log = logging.getLogger(__name__)
 
 MAX_UNANSWERED = 64
 """Messages that nobody has asked an answer for; beyond that the oldest goes."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionConfig:
-    """What a client asks for; rates in Hz."""
-
-    input_rate: int = RATE
-    output_rate: int = RATE
-    language: str = "en-US"
-    voice: str = ""
-    system: str = ""
-    animation: bool = False
-    emotion: str = ""
-    """In which the face begins each reply."""
-    speed: float = 1.0
-    """Of the voice; 1 is its own."""
-    silent: bool = False
-    """Replies are read and not heard."""
-    answers: bool = True
-    """What was said is answered. Otherwise it is only told, and `respond` asks for the answer."""
-    interruptible: bool = True
-    """Speech over a reply hushes it, and may end it."""
-    offer: Offer = NO_TOOLS
-    """The client's own functions, and what must be called."""
-    hands_over: bool = False
-    """A call of one of them ends the reply, and the client asks for the next. Otherwise the reply waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,15 +461,6 @@ class Session:
         return replace(config.offer, tools=(*self._engines.toolbox.tools.values(), *config.offer.tools))
 
     def _new_reply(self, config: SessionConfig, stopwatch: Stopwatch, *, held: bool = False) -> Reply:
-        voice = Voice(
-            config.language,
-            config.voice,
-            config.output_rate,
-            config.animation,
-            config.emotion,
-            config.silent,
-            config.speed,
-        )
         turn = self._turn + 1
         runners: dict[str, Run] = dict.fromkeys(
             self._engines.toolbox.tools, partial(self._engines.toolbox.run, session_id=self.id)
@@ -501,7 +469,7 @@ class Session:
             runners |= {tool.name: partial(self._ask_client, turn) for tool in config.offer.tools}
         tools = ToolUse(self._offer(config), runners, self._settings.tool_limits())
         return Reply(
-            turn, self.id, self._engines, self._settings, voice, tools, self._emit, stopwatch, held=held
+            turn, self.id, self._engines, self._settings, config, tools, self._emit, stopwatch, held=held
         )
 
     async def _ask_client(self, turn: int, call: Call) -> str:

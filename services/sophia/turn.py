@@ -9,15 +9,12 @@ Triton, Riva and Audio2Face.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 
-from services.sophia.answers import Answers
 from services.sophia.emotion_tags import EmotionTags, Tag
-from services.sophia.end_of_turn import EndOfTurn
+from services.sophia.engines import Engines
 from services.sophia.events import (
     Animation,
     AnimationHeader,
@@ -29,15 +26,16 @@ from services.sophia.events import (
     ReplyText,
     TurnMetrics,
 )
-from services.sophia.face import Face, FaceStream
+from services.sophia.face import FaceStream
 from services.sophia.history import Call, Message
-from services.sophia.metrics import FAULTS, FRAMES_DROPPED, TURN_LATENCY, TURN_STAGE, UNKNOWN_EMOTIONS
+from services.sophia.metrics import FAULTS, FRAMES_DROPPED, TURN_LATENCY, UNKNOWN_EMOTIONS
 from services.sophia.playback import MediaClock, Transcript
-from services.sophia.riva import Riva
 from services.sophia.sentences import Clauses
+from services.sophia.session_config import SessionConfig
 from services.sophia.settings import SophiaSettings
+from services.sophia.stopwatch import Stopwatch
 from services.sophia.tool_use import ToolUse
-from services.sophia.tools import CallDelta, CallParts, Toolbox
+from services.sophia.tools import CallDelta, CallParts
 from shared.audio import BYTES_PER_SAMPLE, WholeSamples
 from shared.emotions import EMOTIONS
 from shared.errors import Overloaded, PeerError, PeerProtocol, first_of
@@ -52,60 +50,8 @@ PIECE_MS = 100
 """Audio is sent in pieces of at most this length, so that an interruption leaves little behind."""
 
 
-@dataclass(frozen=True)
-class Engines:
-    """The peers of every session of this process."""
-
-    riva: Riva
-    answers: Answers
-    face: Face
-    toolbox: Toolbox
-    end_of_turn: EndOfTurn | None = None
-    """Where the deployment has a say in whether a final ends a turn."""
-
-
 Prompt = Callable[[Sequence[Message]], Sequence[Message]]
 """What the model is given, of the conversation and the rounds of calls that follow it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """How a session sounds."""
-
-    language: str
-    name: str
-    rate: int
-    animation: bool
-    emotion: str = ""
-    silent: bool = False
-    """The reply is read and not heard."""
-    speed: float = 1.0
-
-
-class Stopwatch:
-    """Names the moments of a turn; a stage is the time since the moment before."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def mark(self, stage: str) -> bool:
-        """The stage ends now. Only its first end counts, which is the one that is answered with True."""
-        if stage in self.stages:
-            return False
-        now = time.monotonic()
-        self.set(stage, (now - self._last) * 1e3)
-        self._last = now
-        return True
-
-    def restart(self, before: Stopwatch) -> None:
-        """Go on from there. What an early start has had by then took none of the time that counts."""
-        self.stages = before.stages | dict.fromkeys(self.stages, 0.0)
-        self._last = time.monotonic()
-
-    def set(self, stage: str, duration_ms: float) -> None:
-        self.stages[stage] = round(duration_ms, 2)
-        TURN_STAGE.labels(stage).observe(duration_ms / 1e3)
 
 
 class Reply:
@@ -115,7 +61,7 @@ class Reply:
         session_id: str,
         engines: Engines,
         settings: SophiaSettings,
-        voice: Voice,
+        config: SessionConfig,
         tools: ToolUse,
         emit: Callable[[Event], None],
         stopwatch: Stopwatch,
@@ -131,7 +77,7 @@ class Reply:
         self._session_id = session_id
         self._engines = engines
         self._settings = settings
-        self._voice = voice
+        self._config = config
         self._send = emit
         self._withheld: list[Event] = []  # bounded by the answer's length
         self._released = asyncio.Event()
@@ -144,7 +90,9 @@ class Reply:
         self._clauses: asyncio.Queue[str | Tag | None] = asyncio.Queue(MAX_CLAUSES)
         self._audio: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_AUDIO)
         self._face: FaceStream | None = (
-            engines.face.animate(session_id, turn, voice.rate, voice.emotion) if voice.animation else None
+            engines.face.animate(session_id, turn, config.output_rate, config.emotion)
+            if config.animation
+            else None
         )
 
     def release(self, stopwatch: Stopwatch) -> None:
@@ -166,7 +114,7 @@ class Reply:
         return self.heard_until(self.clock.played_ms())
 
     def heard_until(self, played_ms: float) -> str:
-        return self.text.strip() if self._voice.silent else self._transcript.heard(played_ms)
+        return self.text.strip() if self._config.silent else self._transcript.heard(played_ms)
 
     def metrics(self) -> TurnMetrics:
         """The stages that it has come through by now."""
@@ -272,11 +220,11 @@ class Reply:
             if isinstance(text, Tag):
                 self._to_face(partial(FaceStream.emotions, values=text.values))
                 continue
-            if self._voice.silent:
+            if self._config.silent:
                 continue
             clause = self._transcript.begin(text, spoken_ms)
             speech = self._engines.riva.synthesize(
-                text, self._voice.language, self._voice.name, self._voice.rate, self._voice.speed
+                text, self._config.language, self._config.voice, self._config.output_rate, self._config.speed
             )
             whole = WholeSamples()
             async with aclosing(speech):
@@ -299,7 +247,7 @@ class Reply:
 
     async def _play(self) -> None:
         await self._released.wait()
-        step = self._voice.rate * PIECE_MS // 1000 * BYTES_PER_SAMPLE
+        step = self._config.output_rate * PIECE_MS // 1000 * BYTES_PER_SAMPLE
         while (pcm := await self._audio.get()) is not None:
             for start in range(0, len(pcm), step):
                 piece = pcm[start : start + step]
@@ -322,7 +270,7 @@ class Reply:
             self._without_face(error)
 
     async def _follow(self) -> None:
-        if self._voice.animation:
+        if self._config.animation:
             await self._released.wait()
             await self._engines.face.follow(self._session_id, self.turn, self.clock)
 
@@ -349,4 +297,4 @@ class Reply:
             self._emit(Error(error.code, str(error), error.retryable))
 
     def _ms(self, pcm: bytes) -> float:
-        return len(pcm) * 1000 / (self._voice.rate * BYTES_PER_SAMPLE)
+        return len(pcm) * 1000 / (self._config.output_rate * BYTES_PER_SAMPLE)

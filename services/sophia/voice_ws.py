@@ -40,16 +40,17 @@ from services.sophia.connection import (
     say_goodbye,
     write,
 )
+from services.sophia.engines import Engines
 from services.sophia.events import NAMES, Error, Event, ReplyAudio, SessionStarted
 from services.sophia.history import History, HistoryStore
 from services.sophia.metrics import FAULTS, SESSIONS
 from services.sophia.opening import OpeningRate
 from services.sophia.outbox import Outbox
 from services.sophia.riva import MAX_SPEED, MIN_SPEED
-from services.sophia.session import Session, SessionConfig
+from services.sophia.session import Session
+from services.sophia.session_config import SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.tools import MAX_TOOLS, Offer, ToolFields
-from services.sophia.turn import Engines
 from shared.audio import MAX_RATE, MIN_RATE, RATE
 from shared.auth import admitted_until, subprotocol
 from shared.errors import InputError, Overloaded, PeerError

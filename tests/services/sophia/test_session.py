@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.sophia.answers import Answers
+from services.sophia.engines import Engines
 from services.sophia.events import Error, Event, Interrupted, ReplyStarted
 from services.sophia.face import Face
 from services.sophia.history import History, Message
 from services.sophia.outbox import Outbox
 from services.sophia.riva import Riva
-from services.sophia.session import Session, SessionConfig
+from services.sophia.session import Session
+from services.sophia.session_config import SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.tools import Toolbox
-from services.sophia.turn import Engines
 from shared.channels import Endpoint
 from tests.services.sophia.engines import Scripted
 
