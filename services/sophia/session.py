@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import re
 import uuid
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
 
-from services.sophia.backchannel import is_backchannel
 from services.sophia.end_of_turn import EndOfTurn
 from services.sophia.engines import Engines
 from services.sophia.events import (
@@ -33,6 +31,7 @@ from services.sophia.events import (
 )
 from services.sophia.hearing import Heard, Hearing
 from services.sophia.history import Call, History, Message, answer_call
+from services.sophia.hush import Hush, Outcome
 from services.sophia.metrics import EARLY_STARTS, FAULTS, PAUSES, QUIET_FINALS, TURNS
 from services.sophia.outbox import Outbox
 from services.sophia.riva import Listening
@@ -43,6 +42,7 @@ from services.sophia.tool_use import Run, ToolUse
 from services.sophia.tools import Offer
 from services.sophia.turn import Prompt, Reply
 from services.sophia.vad import Vad, VadSettings
+from services.sophia.words import words
 from shared.audio import RATE, Resampler, WholeSamples, duration_s
 from shared.errors import InputError, VoxloopError
 
@@ -57,11 +57,6 @@ class _EarlyStart:
     text: str
     reply: Reply
     task: asyncio.Task[None]
-
-
-def _words(text: str) -> list[str]:
-    """What counts when an interim is held against its final: punctuation comes late."""
-    return re.findall(r"\w+", text.casefold())
 
 
 class Session:
@@ -101,7 +96,7 @@ class Session:
         self._ended: tuple[Reply, Message | None] | None = None  # the newest that has, and what is kept of it
         self._unanswered: deque[Message] = deque(maxlen=MAX_UNANSWERED)
         self._decision: asyncio.TimerHandle | None = None
-        self._hold_until = math.inf  # of a paused reply, on the loop's clock
+        self._hush = Hush(settings)
         self._awaiting_final = False
         self._utterance_s = 0.0  # of what is being said
         self._interim: Heard | None = None  # the newest that has no final yet
@@ -111,7 +106,6 @@ class Session:
         self._verdict: asyncio.Task[None] | None = None  # on that
         self._goes_on = False  # the user has words that wait for the rest of them
         self._excused = False  # the client knows that what is being said may be lost
-        self._doubted: list[str] = []  # the words of the newest interim over a reply
         self._calmed = asyncio.Event()
         self._asked: dict[str, asyncio.Future[str]] = {}  # the client, for the output of a call
         tasks.create_task(self._hearing.run())
@@ -131,10 +125,8 @@ class Session:
             return
         for began in self._vad.feed(pcm):
             self._on_speech_started() if began else self._on_speech_stopped()
-        if self._paused and self._vad.voiced_ms >= self._settings.interrupt_after_ms:
-            self._interrupt("long speech")
-        elif self._paused and self._doubted and self._vad.voiced_ms >= self._settings.word_ms:
-            self._interrupt("words")
+        if self._hush.paused and (outcome := self._hush.speech_lasts(self._vad.voiced_ms)) is not None:
+            self._interrupt(outcome)
         if self._vad.quiet_ms >= self._final_after_ms:
             self._on_quiet_gap()
         in_speech = self._vad.speaking or self._awaiting_final
@@ -247,32 +239,25 @@ class Session:
     def _on_speech_started(self) -> None:
         self._awaiting_final = True
         self._keep_held()
-        self._doubted = []
         self._excused = False
-        self._cancel_decision()
         self._emit(SpeechStarted())
-        if self._reply is None or not self._config.interruptible:
-            return
-        if not self._paused:
-            self._reply.clock.pause()
-            self._emit(ReplyPaused(self._reply.turn))
-            # Long enough for lasting speech to show itself. Neither one cough after another nor a
-            # microphone that falls silent in the middle of a word may hold a reply for ever.
-            settings = self._settings
-            longest_ms = 2 * (settings.interrupt_after_ms + settings.resume_after_ms)
-            self._hold_until = asyncio.get_running_loop().time() + longest_ms / 1e3
-        self._decide_at(self._hold_until)
+        reply = self._reply if self._config.interruptible else None
+        if reply is not None and not self._hush.paused:
+            reply.clock.pause()
+            self._emit(ReplyPaused(reply.turn))
+        now = asyncio.get_running_loop().time()
+        self._decide_at(self._hush.speech_began(now, over_reply=reply is not None))
 
     def _on_speech_stopped(self) -> None:
         self._emit(SpeechStopped())
         # A turn that the VAD opened and no words follow closes itself.
-        now = asyncio.get_running_loop().time()
-        self._decide_at(min(now + self._settings.resume_after_ms / 1e3, self._hold_until))
+        self._decide_at(self._hush.speech_stopped(asyncio.get_running_loop().time()))
 
     def _decide_at(self, when: float) -> None:
         """Words that have not come by then were none."""
         self._cancel_decision()
-        self._decision = asyncio.get_running_loop().call_at(when, self._on_nothing_said)
+        if when < math.inf:
+            self._decision = asyncio.get_running_loop().call_at(when, self._on_nothing_said)
 
     def _cancel_decision(self) -> None:
         if self._decision is not None:
@@ -286,7 +271,7 @@ class Session:
         self._calmed.set()
         if self._hearing.fault is not None and not self._excused:
             self._on_fault(self._hearing.fault)  # words there may have been
-        self._resume("noise")
+        self._resume(Outcome.NOISE)
         self._answer_the_rest()
 
     def _note_interim(self, heard: Heard) -> None:
@@ -331,15 +316,13 @@ class Session:
             if heard.is_final and self._config.answers:
                 self.add("user", heard.text)
             return
-        if self._reply is not None and is_backchannel(heard.text, self._config.language):
-            if heard.is_final:
-                self._resume("backchannel")
-            return
-        if self._reply is not None and self._is_doubtful(heard, speech_ms):
-            if heard.is_final:
-                self._resume("noise")
-            return
-        self._interrupt("words")
+        if self._reply is not None:
+            outcome = self._hush.heard(heard, speech_ms, self._config.language)
+            if outcome is not Outcome.WORDS:
+                if outcome is not None:
+                    self._resume(outcome)
+                return
+            self._interrupt(outcome)
         if not self._config.answers:
             return
         self._keep_held()
@@ -347,17 +330,6 @@ class Session:
             self._on_said(heard.text)
         elif self._may_be_all(heard):
             self._start_early(heard.text)
-
-    def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
-        """Words over a reply, of `speech_ms`, that may be a cough or a murmur: the shorter the speech, the
-        surer Riva has to be of them. An interim waits for the next one, for the final, or for the speech
-        to last; a final without a confidence (0) is believed."""
-        settings, words, doubted = self._settings, _words(heard.text), self._doubted
-        self._doubted = [] if heard.is_final else words
-        shortness = 1 - min(1.0, speech_ms / settings.word_ms) if settings.word_ms else 0.0
-        if heard.is_final:
-            return 0 < heard.confidence < settings.sure_confidence * shortness
-        return heard.confidence < settings.sure_stability * shortness and words != doubted
 
     def _may_be_all(self, heard: Heard) -> bool:
         """A stable interim whose speaker pauses, where early starts are wanted."""
@@ -397,7 +369,7 @@ class Session:
 
     def _on_question(self, text: str, stopwatch: Stopwatch) -> None:
         early = self._early
-        if early is not None and _words(early.text) == _words(text):
+        if early is not None and words(early.text) == words(text):
             self._early = None
             EARLY_STARTS.labels("confirmed").inc()
             self._take_in(self.history, text)
@@ -414,10 +386,6 @@ class Session:
 
     # The reply
 
-    @property
-    def _paused(self) -> bool:
-        return self._reply is not None and self._reply.clock.paused
-
     def _start_reply(self, text: str, stopwatch: Stopwatch, config: SessionConfig | None = None) -> None:
         self._drop_early()
         config = config or self._config
@@ -428,7 +396,7 @@ class Session:
 
     def _start_early(self, text: str) -> None:
         """Answer an interim as if it were the final, unheard until that confirms it."""
-        if self._early is not None and _words(self._early.text) == _words(text):
+        if self._early is not None and words(self._early.text) == words(text):
             return
         self._drop_early()
         history = self.history.copy()
@@ -517,7 +485,7 @@ class Session:
         reply, task = self._reply, self._reply_task
         if reply is None or task is None:
             return
-        if reply.clock.paused:
+        if self._hush.paused:
             PAUSES.labels(why).inc()
         if not reply.all_sent:
             self._emit(reply.metrics())
@@ -543,13 +511,13 @@ class Session:
 
     def _no_reply(self) -> None:
         self._reply = self._reply_task = None
-        self._hold_until = math.inf
+        self._hush.over()
         self._calmed.set()
 
     def _resume(self, why: str) -> None:
-        if self._reply is not None and self._paused:
+        if self._reply is not None and self._hush.paused:
             PAUSES.labels(why).inc()
-            self._hold_until = math.inf
+            self._hush.over()
             self._reply.clock.resume()
             self._emit(ReplyResumed(self._reply.turn))
 
