@@ -213,14 +213,14 @@ class Connection:
             raise RefusedError("an item needs some text", param="item.content")
         if len(text) > limit:
             raise RefusedError(f"an item holds at most {limit} characters", param="item.content")
-        self._opened().add(command.item.role, text)
+        self._opened().replies.add(command.item.role, text)
         self._tell(self._conversation.typed(command.item.id or new_id("item"), command.item.role, text))
 
     def _take_output(self, item: CallOutput) -> None:
         limit = self._sessions.settings.max_tool_chars
         if len(item.output) > limit:
             raise RefusedError(f"an output holds at most {limit} characters", param="item.output")
-        self._opened().tool_output(item.call_id, item.output)
+        self._opened().replies.tool_output(item.call_id, item.output)
         self._tell(self._conversation.output(item.id or new_id("item"), item.call_id, item.output))
 
     async def _create_response(self, command: ResponseCreate) -> None:
@@ -231,7 +231,7 @@ class Connection:
             await self._sessions.check(config)
         if self._pending is not None and not self._pending.is_asked:
             self._pending.is_asked, self._pending.asked = True, config
-        elif self._pending is not None or self._opened().answering is not None:
+        elif self._pending is not None or self._opened().replies.answering is not None:
             raise RefusedError(
                 "a response is being made already", reason="conversation_already_has_active_response"
             )
@@ -241,14 +241,14 @@ class Connection:
     def _respond(self, config: SessionConfig | None) -> None:
         session = self._opened()
         session.respond(config)
-        if config is not None and session.answering is not None:
-            self._conversation.own_configs[session.answering] = config
+        if config is not None and session.replies.answering is not None:
+            self._conversation.own_configs[session.replies.answering] = config
 
     def _cancel(self, command: ResponseCancel) -> None:
         if self._pending is not None and self._pending.is_asked:
             self._pending.is_asked = False
             return
-        turn = self._session.answering if self._session is not None else None
+        turn = self._session.replies.answering if self._session is not None else None
         if command.response_id is not None:
             response = self._conversation.response(response_id=command.response_id)
             turn = turn if response is not None and response.turn == turn else None
@@ -261,9 +261,9 @@ class Connection:
         response = self._conversation.response(item_id=command.item_id)
         if response is None or self._session is None:
             raise RefusedError("the item is unknown, or older than the last reply", param="item_id")
-        if self._session.answering == response.turn:
+        if self._session.replies.answering == response.turn:
             self._conversation.client_ended.add(response.turn)
-        if not self._session.truncate(response.turn, command.audio_end_ms):
+        if not self._session.replies.truncate(response.turn, command.audio_end_ms):
             raise RefusedError("the item is older than the last reply", param="item_id")
         place = {"item_id": command.item_id, "content_index": 0, "audio_end_ms": command.audio_end_ms}
         self._tell([{"type": "conversation.item.truncated", **place}])
@@ -310,7 +310,7 @@ class Connection:
 
     def _on_final(self, text: str) -> None:
         if self._conversation.detects_turns and not self._conversation.config.answers:
-            self._opened().add("user", text)
+            self._opened().replies.add("user", text)
 
     def _complete(self) -> None:
         """The transcript of what was committed is there, or has had its time."""
@@ -319,7 +319,7 @@ class Connection:
             return
         text = self._conversation.dictation.take()
         if text:
-            self._opened().add("user", text)
+            self._opened().replies.add("user", text)
         self._tell(pending.utterance.completed(text, pending.seconds))
         if pending.is_asked:
             try:

@@ -2,13 +2,14 @@
 
 Four tasks hand on to each other: think (nova's text) → speak (Riva's audio) → play (paced to the
 listener), and animate (aurora's frames, held until their sound is sent); a fifth tells aurora where the
-sound is, for those who watch there. Cancelling `Reply.run` cancels all of them, and with them the work in
-Triton, Riva and Audio2Face.
+sound is, for those who watch there. `Reply.stop` cancels all of them, and with them the work in Triton,
+Riva and Audio2Face.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -38,7 +39,9 @@ from services.sophia.tool_use import ToolUse
 from services.sophia.tools import CallDelta, CallParts
 from shared.audio import BYTES_PER_SAMPLE, WholeSamples
 from shared.emotions import EMOTIONS
-from shared.errors import Overloaded, PeerError, PeerProtocol, first_of
+from shared.errors import Overloaded, PeerError, PeerProtocol, VoxloopError, first_of
+
+log = logging.getLogger(__name__)
 
 MAX_ANSWER_CHARS = 16_000
 """Some quarter of an hour of speech; an answer that is longer is cut."""
@@ -83,6 +86,7 @@ class Reply:
         self._released = asyncio.Event()
         if not held:
             self._released.set()
+        self._task: asyncio.Task[None] | None = None
         self._stopwatch = stopwatch
         self._told: set[str] = set()
         self._room = MAX_ANSWER_CHARS  # for what the model may still say, its tags included
@@ -120,8 +124,36 @@ class Reply:
         """The stages that it has come through by now."""
         return TurnMetrics(self.turn, self._stopwatch.stages | {"reply_audio": round(self.clock.sent_ms, 1)})
 
-    async def run(self, prompt: Prompt) -> None:
-        """Answer `prompt`; returns when the listener has heard the end. Raises PeerError."""
+    def start(
+        self, tasks: asyncio.TaskGroup, prompt: Prompt, on_end: Callable[[Reply, Error | None], None]
+    ) -> None:
+        """Answer `prompt`. `on_end` is told when the listener has heard the end, or of the fault that came
+        before; it is not told of a `stop`."""
+        self._task = tasks.create_task(self._run(prompt, on_end))
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self, prompt: Prompt, on_end: Callable[[Reply, Error | None], None]) -> None:
+        on_end(self, await self._fault(prompt))
+
+    async def _fault(self, prompt: Prompt) -> Error | None:
+        """What came between this reply and its end."""
+        longest_s = self._settings.max_turn_s
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._answer(prompt)
+        except TimeoutError:
+            return Error("turn_too_long", f"a reply is cut after {longest_s:g} s", False, self.turn)
+        except VoxloopError as error:
+            return Error(error.code, str(error), error.retryable, self.turn)
+        except Exception as error:
+            log.exception("turn %d of session %s failed", self.turn, self._session_id)
+            return Error("internal", f"this turn failed ({type(error).__name__})", True, self.turn)
+        return None
+
+    async def _answer(self, prompt: Prompt) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 animation = tasks.create_task(self._animate())

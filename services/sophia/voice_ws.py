@@ -234,9 +234,9 @@ class Connection:
                 self._open(tasks).text(command.text)
                 await self._pace.spend(TURN_S)
             case ToolResult():
-                self._open(tasks).tool_output(command.call_id, command.output)
+                self._open(tasks).replies.tool_output(command.call_id, command.output)
             case Playback():
-                self._open(tasks).playback(command.played_ms)
+                self._open(tasks).replies.playback(command.played_ms)
             case Cancel():
                 self._open(tasks).cancel()
             case SessionEnd():

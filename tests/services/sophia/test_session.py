@@ -57,7 +57,7 @@ async def emitted(outbox: Outbox) -> list[Event]:
 
 
 def reply_task() -> asyncio.Task[None]:
-    (task,) = (task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Session._run")
+    (task,) = (task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Reply._run")
     return task
 
 
