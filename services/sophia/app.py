@@ -8,15 +8,17 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from services.sophia import openai_audio, page, pronunciations, realtime_ws
+from services.sophia import openai_audio, page, pronunciations, wire
 from services.sophia.answers import Answers
 from services.sophia.end_of_turn import EndOfTurn
 from services.sophia.engines import Engines
 from services.sophia.face import Face
+from services.sophia.realtime_ws import RealtimeWire
 from services.sophia.riva import Riva
+from services.sophia.sessions import Sessions
 from services.sophia.settings import SophiaSettings
 from services.sophia.tools import Offer, Toolbox
-from services.sophia.voice_ws import Sessions, router
+from services.sophia.voice_ws import VoiceWire
 from shared import silero
 from shared.app import create_app as base_app
 from shared.errors import SettingsError
@@ -61,8 +63,8 @@ def create_app(settings: SophiaSettings) -> FastAPI:
     )
     silero.load()  # says what is missing before anybody speaks
     routers = [
-        router(sessions),
-        realtime_ws.router(sessions),
+        wire.router("/sophia/voice", VoiceWire, sessions),
+        wire.router("/v1/realtime", RealtimeWire, sessions),
         openai_audio.router(engines.riva, settings),
         page.router(settings.web),
     ]

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
-from typing import NoReturn
 
 import orjson
-from fastapi import APIRouter, WebSocket
-from starlette.websockets import WebSocketDisconnect
+from fastapi import WebSocket
 
-from services.sophia.connection import (
-    CLOSE_INTERNAL,
-    MESSAGE_S,
-    TURN_S,
-    Activity,
-    EndedError,
-    Pace,
-    close,
-    hear,
-    say_goodbye,
-    write,
-)
+from services.sophia.connection import MESSAGE_S, TURN_S, hear
 from services.sophia.events import Error, Event, TranscriptFinal, Verbatim
-from services.sophia.metrics import FAULTS
-from services.sophia.outbox import Outbox
 from services.sophia.realtime_conversation import Conversation
 from services.sophia.realtime_events import (
     RATE,
     Append,
     CallOutput,
     Clear,
-    Command,
     Commit,
     ItemCreate,
     RefusedError,
@@ -47,9 +31,9 @@ from services.sophia.realtime_events import (
 from services.sophia.realtime_items import Message, Utterance, new_id
 from services.sophia.session import Session
 from services.sophia.session_config import SessionConfig
-from services.sophia.voice_ws import Sessions
+from services.sophia.sessions import Sessions
+from services.sophia.wire import Wire
 from shared.audio import duration_s
-from shared.auth import admitted_until
 from shared.errors import InputError, Overloaded, PeerError, VoxloopError
 from shared.openai_errors import error_body
 
@@ -68,55 +52,21 @@ class Pending:
     asked: SessionConfig | None = None
 
 
-class Connection:
-    """One WebSocket: reads into the session, and tells what comes out of it in OpenAI's words."""
-
+class RealtimeWire(Wire):
     def __init__(self, socket: WebSocket, sessions: Sessions) -> None:
-        self._socket = socket
-        self._sessions = sessions
-        self._outbox = Outbox()
-        self._pace = Pace()
-        self._tasks = asyncio.TaskGroup()
-        self._session: Session | None = None
+        super().__init__(socket, sessions)
         self._id = new_id("sess")
         named = socket.query_params.get("model", "")[:100]
         self._model = named or sessions.settings.nova_model or "voxloop"
         self._conversation = Conversation(SessionConfig(RATE, RATE, hands_over=True))
         self._pending: Pending | None = None
-        self._activity = Activity()
+        self._tell([{"type": "session.created", "session": self._describe()}])
 
     @staticmethod
     def refusal(error: Error) -> str:
         kind = "rate_limit_error" if error.code == Overloaded.code else "api_error"
         told = {"type": kind, "code": error.code, "message": error.message, "param": None, "event_id": None}
         return _encode({"type": "error", "error": told})
-
-    async def run(self) -> None:
-        ended = EndedError(CLOSE_INTERNAL)
-        try:
-            async with self._tasks:
-                self._tasks.create_task(write(self._outbox, self._send))
-                self._tasks.create_task(self._oversee())
-                self._tell([{"type": "session.created", "session": self._describe()}])
-                self._tasks.create_task(self._read())  # as in voice_ws.py
-        except* EndedError as group:
-            ended = group.exceptions[0] if isinstance(group.exceptions[0], EndedError) else ended
-        except* WebSocketDisconnect:
-            ended.code = 0
-        finally:
-            if self._session is not None:
-                self._session.close()
-        if ended.code:
-            await close(self._socket, ended.code, ended.reason)
-
-    async def _oversee(self) -> NoReturn:
-        until = admitted_until(self._socket.scope)
-        error, code = await self._sessions.until_over(self._activity, self._until_calm, until)
-        await say_goodbye(self._outbox, error, code)
-
-    async def _until_calm(self) -> None:
-        if self._session is not None:
-            await self._session.until_calm()
 
     def _tell(self, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -147,22 +97,15 @@ class Connection:
 
     # What the client says
 
-    async def _read(self) -> NoReturn:
-        while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1006))
-            self._activity.note()
-            text = message.get("text") or ""
-            try:
-                await self._pace.spend(MESSAGE_S)
-                await self._obey(parse(text))
-            except (InputError, PeerError) as error:
-                FAULTS.labels(error.code).inc()
-                self._tell([_error(error, event_id_of(text))])
+    def _obey(self, text: str, _: bytes | None, /) -> Awaitable[None]:
+        return self._command(text)
 
-    async def _obey(self, command: Command) -> None:
-        match command:
+    def _complain(self, error: InputError | PeerError, text: str, /) -> None:
+        self._tell([_error(error, event_id_of(text))])
+
+    async def _command(self, text: str) -> None:
+        await self._pace.spend(MESSAGE_S)
+        match command := parse(text):
             case Append():
                 await self._append(command.pcm())
             case SessionUpdate():
@@ -337,13 +280,3 @@ def _error(error: VoxloopError, event_id: str | None) -> Message:
 
 def _encode(message: Message) -> str:
     return orjson.dumps({"event_id": new_id("event"), **message}).decode()
-
-
-def router(sessions: Sessions) -> APIRouter:
-    router = APIRouter()
-
-    @router.websocket("/v1/realtime")
-    async def realtime(socket: WebSocket) -> None:
-        await sessions.serve(socket, Connection)
-
-    return router
