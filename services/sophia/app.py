@@ -33,8 +33,10 @@ def create_app(settings: SophiaSettings) -> FastAPI:
         raise SettingsError(
             "SOPHIA_CONTEXT_TOKENS has no room for a question beside what SOPHIA_TOOLS offers"
         )
+    open_riva = partial(Riva, settings.riva(), settings.speech_deadline_s)
+    dictionary = pronunciations.load(settings.pronunciations)
     engines = Engines(
-        Riva(settings.riva(), settings.speech_deadline_s, pronunciations.load(settings.pronunciations)),
+        open_riva(dictionary),
         Answers(
             settings.nova(), settings.nova_model, settings.first_token_deadline_s, settings.answer_deadline_s
         ),
@@ -58,6 +60,7 @@ def create_app(settings: SophiaSettings) -> FastAPI:
             "nova": partial(engines.answers.probe, offer),
             "aurora": engines.face.probe,
             "sessions": sessions.probe,
+            **({"pronunciations": pronunciations.Trial(dictionary, open_riva).probe} if dictionary else {}),
         },
         optional=frozenset({"aurora"}),
     )
