@@ -20,8 +20,7 @@ class EarlyStarts:
         return self._reply is not None and self._words == words(text)
 
     def keep(self, text: str, reply: Reply) -> None:
-        """`reply`, which is held, answers `text`; another one is dropped."""
-        self.drop()
+        """`reply`, which is held, answers `text`, and no other one is under way."""
         self._reply, self._words = reply, words(text)
 
     def confirm(self, text: str) -> Reply | None:

@@ -85,6 +85,7 @@ class Replies:
     def start_early(self, text: str, config: SessionConfig) -> None:
         """Answer an interim as if it were the final, unheard until that confirms it."""
         if not self._early.answers(text):
+            self._early.drop()
             history = self._history.copy()
             self._take_in(history, text)
             self._early.keep(text, self._new(history, Stopwatch(), config, held=True))
