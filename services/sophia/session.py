@@ -238,6 +238,7 @@ class Session:
             self._vad.newest_ms = 0.0  # what comes now is another utterance
             self._awaiting_final = False
             self._end_speech()
+            self._calmed.set()
         kind = TranscriptFinal if heard.is_final else TranscriptPartial
         self._outbox.put(kind(heard.text, round(heard.confidence, 3), heard.words))
         if self.replies.present is not None and not self._ends_reply(heard, speech_ms):
