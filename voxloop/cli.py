@@ -6,7 +6,6 @@ import asyncio
 import io
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,15 +13,10 @@ import orjson
 import typer
 from rich.console import Console
 
-from services.sophia.settings import SophiaSettings
-from shared.errors import StartupError, VoxloopError
-from shared.settings import load
-from voxloop import bench, model, smoke, talk, trace, up
-from voxloop.doctor.diagnosis import PHASES, diagnose
-from voxloop.doctor.report import show
-from voxloop.doctor.settings import DoctorSettings
+from shared.errors import StartupError, VoxloopError, first_of
+from voxloop import bench, model
 from voxloop.output_file import check_writable
-from voxloop.stack import ROOT
+from voxloop.paths import QUESTION
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(model.app, name="model")
@@ -40,6 +34,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 @app.command("up")
 def up_command() -> None:
     """Start every engine and service, show their addresses, and keep them running until Ctrl-C."""
+    from voxloop import up
+
     asyncio.run(up.up(console))
 
 
@@ -60,12 +56,17 @@ def talk_command(
     as_json: AsJson = False,
 ) -> None:
     """Speak a recording to a running sophia and take its reply. (To use a microphone, open sophia's page.)"""
+    from voxloop import talk, trace
+
     if trace_words and trace_file is None:
         raise typer.BadParameter("it needs --trace FILE", param_hint="--trace-words")
     pcm = talk.load_question(file)
     for output in filter(None, (reply, frames, trace_file)):
         check_writable(output)
     if not url:
+        from services.sophia.settings import SophiaSettings
+        from shared.settings import load
+
         settings = load(SophiaSettings)
         url = f"ws://{settings.host}:{settings.http_port}/sophia/voice"
     exchange = talk.Exchange()
@@ -84,7 +85,7 @@ def talk_command(
 @app.command("run")
 def run_command(
     once: Annotated[bool, typer.Option(help="End after the first turn.")] = False,
-    question: Annotated[Path, typer.Option(help="What is asked.")] = ROOT / "samples" / "question.wav",
+    question: Annotated[Path, typer.Option(help="What is asked.")] = QUESTION,
     reply: Reply = Path("reply.wav"),
     frames: Frames = Path("face.jsonl"),
 ) -> None:
@@ -93,6 +94,8 @@ def run_command(
 
 
 async def _run(once: bool, question: Path, reply: Path, frames: Path) -> None:
+    from voxloop import talk, up
+
     pcm = talk.load_question(question)
     for output in (reply, frames):
         check_writable(output)
@@ -109,18 +112,10 @@ async def _run(once: bool, question: Path, reply: Path, frames: Path) -> None:
             await up.until_interrupted()
 
 
-class Benchmark(StrEnum):
-    ALL = "all"
-    SPEECH = "speech"
-    NOVA = "nova"
-    LOOP = "loop"
-    MODEL = "model"
-    FACE = "face"
-    MANNERS = "manners"
-
-
 @app.command("bench")
-def bench_command(which: Benchmark, as_json: AsJson = False, plot: Plot = None, short: Short = False) -> None:
+def bench_command(
+    which: bench.Benchmark, as_json: AsJson = False, plot: Plot = None, short: Short = False
+) -> None:
     """Measure, on the embedded engines of this machine."""
     for report in bench.run(which, plot, short=short):
         if as_json:
@@ -142,6 +137,11 @@ def doctor_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong here, why, and what to do; change nothing. Status 0 good, 1 not, 2 could not look."""
+    from shared.settings import load
+    from voxloop.doctor.diagnosis import PHASES, diagnose
+    from voxloop.doctor.report import show
+    from voxloop.doctor.settings import DoctorSettings
+
     try:
         settings = load(DoctorSettings)
         if gpus is not None:
@@ -171,6 +171,10 @@ def smoke_command(
 
     VOXLOOP_GRAFANA_PASSWORD is the one of Grafana's user `admin`.
     """
+    from shared.settings import load
+    from voxloop import smoke
+    from voxloop.doctor.settings import DoctorSettings
+
     password = os.environ.get("VOXLOOP_GRAFANA_PASSWORD", "")
     checklist = asyncio.run(smoke.run(load(DoctorSettings), grafana, prometheus, password))
     written = checklist.save(out)
@@ -193,14 +197,7 @@ def main() -> None:
         faults, others = group.split(VoxloopError)
         if faults is None or others is not None:
             raise
-        _fail(_first(faults))
-
-
-def _first(group: BaseExceptionGroup[VoxloopError]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+        _fail(first_of(faults))
 
 
 def _fail(error: BaseException, status: int = 1) -> NoReturn:

@@ -12,14 +12,6 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from shared.settings import load
-from voxloop import model_check, model_state
-from voxloop.finetune import export
-from voxloop.finetune import run as tuning
-from voxloop.model_catalog import DEFAULT, Alias, aliases, wish
-from voxloop.model_state import Downloaded, Models
-from voxloop.stack import VoxloopSettings
-
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 console = Console()
 
@@ -29,8 +21,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """Show the aliases, what is downloaded, and which model is in use."""
+    from voxloop import model_list, model_state
+    from voxloop.model_catalog import aliases
+
     state = _state()
-    rows = _rows(aliases(), model_state.read(state))
+    rows = model_list.rows(aliases(), model_state.read(state))
     used = model_state.in_use(state)
     for row in rows:
         row["in_use"] = row["name"] == used.name
@@ -51,32 +46,6 @@ def list_command(as_json: AsJson = False) -> None:
     console.print(f"in use: {used.name} ({used.path})", highlight=False, soft_wrap=True)
 
 
-def _rows(known: dict[str, Alias], models: Models) -> list[dict[str, object]]:
-    names = dict.fromkeys((DEFAULT, *known, *models.downloaded))
-    return [_row(name, known.get(name), models.downloaded.get(name)) for name in names]
-
-
-def _row(name: str, alias: Alias | None, have: Downloaded | None) -> dict[str, object]:
-    if alias is None and have is None:
-        size = round(model_state.NOVA_MINI.stat().st_size / 1e6)
-        row: dict[str, object] = {
-            "repo": None,
-            "revision": "built in",
-            "size_mb": size,
-            "licence": "Apache-2.0",
-        }
-        return {"name": name, **row, "downloaded": True, "path": str(model_state.NOVA_MINI)}
-    return {
-        "name": name,
-        "repo": have.repo if have else alias and alias.repo,
-        "revision": have.revision if have else alias and alias.revision,
-        "size_mb": max(1, round(have.size / 1e6)) if have else alias and alias.size_mb,
-        "licence": alias.licence if alias else "see its card",
-        "downloaded": bool(have and have.path.exists()),
-        "path": str(have.path) if have else None,
-    }
-
-
 @app.command("pull")
 def pull_command(
     model: Annotated[str, typer.Argument(help="An alias, or OWNER/NAME; either with @REVISION.")],
@@ -89,7 +58,8 @@ def pull_command(
     ] = None,
 ) -> None:
     """Download a model, checked and pinned to a commit. An interrupted download goes on where it was."""
-    from voxloop import model_pull  # noqa: PLC0415 - a quarter of a second that no other command needs
+    from voxloop import model_pull
+    from voxloop.model_catalog import aliases, wish
 
     wanted = wish(model, tuple(file or ()), aliases())
     have = model_pull.pull(wanted, _state(), endpoint, console, ask=not yes)
@@ -101,9 +71,12 @@ def pull_command(
 
 @app.command("use")
 def use_command(
-    model: Annotated[str, typer.Argument(help=f"A name of `list`, a path, or {DEFAULT} for nova-mini.")],
+    model: Annotated[str, typer.Argument(help="A name of `list`, or a path.")],
 ) -> None:
     """Have `voxloop up` serve this model from its next start."""
+    from voxloop import model_state
+    from voxloop.model_catalog import aliases
+
     found = model_state.choose(_state(), model, tuple(aliases()))
     console.print(f"in use from the next `voxloop up`: {found.path}", highlight=False, soft_wrap=True)
     if not found.chat_template:
@@ -118,6 +91,9 @@ def check_command(
     as_json: AsJson = False,
 ) -> None:
     """Load a model in a Triton of its own, ask it a question, and show how it did."""
+    from voxloop import model_check, model_state
+    from voxloop.model_catalog import aliases
+
     state = _state()
     path = model_state.in_use(state).path
     if model:
@@ -156,6 +132,8 @@ def finetune_command(
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a model on conversations, by NeMo Automodel on GPUs. Interrupted, it goes on."""
+    from voxloop.finetune import run as tuning
+
     shown = Console(stderr=True) if as_json else console
     done = tuning.finetune(recipe, data, out, base, shown, cpu=cpu, dry_run=dry_run)
     if done is None:
@@ -174,6 +152,8 @@ def export_command(
     gguf: Annotated[bool, typer.Option(help="Also a GGUF file, for the embedded Triton.")] = True,
 ) -> None:
     """Merge what was fine-tuned and lay it down for Triton: for a DGX, and for the embedded engine."""
+    from voxloop.finetune import export
+
     for path in export.export(tuned, out, gguf=gguf):
         console.print(f"written {path}", highlight=False, soft_wrap=True)
     if gguf:
@@ -181,4 +161,7 @@ def export_command(
 
 
 def _state() -> Path:
+    from shared.settings import load
+    from voxloop.stack import VoxloopSettings
+
     return load(VoxloopSettings).state.absolute()

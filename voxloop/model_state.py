@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from embedded.triton import model_file
 from shared.errors import InputError, SettingsError, StartupError
 from voxloop.model_catalog import DEFAULT
+from voxloop.paths import ROOT
 
-NOVA_MINI = Path(__file__).resolve().parent.parent / "models" / "nova" / "1" / "nova-mini.gguf"
+NOVA_MINI = ROOT / "models" / "nova" / "1" / "nova-mini.gguf"
 
 
 class Pinned(BaseModel):

@@ -28,8 +28,8 @@ from voxloop import peers as asking
 from voxloop.bench.report import machine
 from voxloop.doctor.checks import Result, Verdict
 from voxloop.doctor.diagnosis import diagnose
-from voxloop.doctor.services import QUESTION
 from voxloop.doctor.settings import DoctorSettings
+from voxloop.paths import QUESTION
 from voxloop.peers import Peers, outcome
 
 SAID = "What is the capital of France?"

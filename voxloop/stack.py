@@ -27,8 +27,8 @@ from shared.errors import PeerProtocol, PeerUnavailable
 from shared.health import probe_grpc
 from shared.settings import ServiceSettings, load
 from voxloop import model_state
+from voxloop.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PORTS = (
     "VOXLOOP_TRITON_HTTP_PORT",
     "VOXLOOP_TRITON_GRPC_PORT",

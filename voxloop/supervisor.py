@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.errors import PeerError, StartupError
-from voxloop.stack import ROOT, Unit
+from voxloop.paths import ROOT
+from voxloop.stack import Unit
 
 PROBE_EVERY_S = 0.1
 GRACE_S = 6.0

@@ -8,15 +8,17 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from services.sophia import openai_audio, page, pronunciations, realtime_ws
+from services.sophia import openai_audio, page, pronunciations, wire
 from services.sophia.answers import Answers
 from services.sophia.end_of_turn import EndOfTurn
+from services.sophia.engines import Engines
 from services.sophia.face import Face
+from services.sophia.realtime_ws import RealtimeWire
 from services.sophia.riva import Riva
+from services.sophia.sessions import Sessions
 from services.sophia.settings import SophiaSettings
 from services.sophia.tools import Offer, Toolbox
-from services.sophia.turn import Engines
-from services.sophia.voice_ws import Sessions, router
+from services.sophia.voice_ws import VoiceWire
 from shared import silero
 from shared.app import create_app as base_app
 from shared.errors import SettingsError
@@ -31,8 +33,10 @@ def create_app(settings: SophiaSettings) -> FastAPI:
         raise SettingsError(
             "SOPHIA_CONTEXT_TOKENS has no room for a question beside what SOPHIA_TOOLS offers"
         )
+    open_riva = partial(Riva, settings.riva(), settings.speech_deadline_s)
+    dictionary = pronunciations.load(settings.pronunciations)
     engines = Engines(
-        Riva(settings.riva(), settings.speech_deadline_s, pronunciations.load(settings.pronunciations)),
+        open_riva(dictionary),
         Answers(
             settings.nova(), settings.nova_model, settings.first_token_deadline_s, settings.answer_deadline_s
         ),
@@ -56,13 +60,14 @@ def create_app(settings: SophiaSettings) -> FastAPI:
             "nova": partial(engines.answers.probe, offer),
             "aurora": engines.face.probe,
             "sessions": sessions.probe,
+            **({"pronunciations": pronunciations.Trial(dictionary, open_riva).probe} if dictionary else {}),
         },
         optional=frozenset({"aurora"}),
     )
     silero.load()  # says what is missing before anybody speaks
     routers = [
-        router(sessions),
-        realtime_ws.router(sessions),
+        wire.router("/sophia/voice", VoiceWire, sessions),
+        wire.router("/v1/realtime", RealtimeWire, sessions),
         openai_audio.router(engines.riva, settings),
         page.router(settings.web),
     ]

@@ -14,11 +14,11 @@ import asyncio
 import importlib
 import inspect
 import logging
-import re
 from collections.abc import Awaitable, Callable, Sequence
 
 from services.sophia.history import Message
 from services.sophia.metrics import END_OF_TURN
+from services.sophia.words import words
 from shared.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class EndOfTurn:
         return cls(_imported(name), deadline_s) if name else None
 
     def asks(self, text: str) -> bool:
-        return len(re.findall(r"\w+", text)) > SHORT_WORDS
+        return len(words(text)) > SHORT_WORDS
 
     async def is_over(self, transcript: str, history: Sequence[Message]) -> bool:
         """Also where the plug-in fails, or takes longer than it may: that is counted, and not waited for."""

@@ -29,7 +29,7 @@ from services.sophia.realtime_items import (
     message_item,
     output_item,
 )
-from services.sophia.session import SessionConfig
+from services.sophia.session_config import SessionConfig
 
 KEPT_RESPONSES = 2
 """Only the present reply and the last can still be cancelled or truncated."""

@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from services.sophia.connection import complaint
-from services.sophia.session import SessionConfig
+from services.sophia.session_config import SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.tools import MAX_TOOLS, Offer, ToolFields, ToolName
 from services.sophia.vad import VadSettings

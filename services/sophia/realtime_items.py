@@ -9,7 +9,7 @@ from typing import Any
 
 from services.sophia.history import Call
 from services.sophia.realtime_events import modalities, pcm_format
-from services.sophia.session import SessionConfig
+from services.sophia.session_config import SessionConfig
 
 Message = dict[str, Any]
 

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
-from typing import NoReturn
 
 import orjson
-from fastapi import APIRouter, WebSocket
-from starlette.websockets import WebSocketDisconnect
+from fastapi import WebSocket
 
-from services.sophia.connection import (
-    CLOSE_INTERNAL,
-    MESSAGE_S,
-    TURN_S,
-    Activity,
-    EndedError,
-    Pace,
-    close,
-    hear,
-    say_goodbye,
-    write,
-)
+from services.sophia.connection import MESSAGE_S, TURN_S, hear
 from services.sophia.events import Error, Event, TranscriptFinal, Verbatim
-from services.sophia.metrics import FAULTS
-from services.sophia.outbox import Outbox
 from services.sophia.realtime_conversation import Conversation
 from services.sophia.realtime_events import (
     RATE,
     Append,
     CallOutput,
     Clear,
-    Command,
     Commit,
     ItemCreate,
     RefusedError,
@@ -45,10 +29,11 @@ from services.sophia.realtime_events import (
     session_object,
 )
 from services.sophia.realtime_items import Message, Utterance, new_id
-from services.sophia.session import Session, SessionConfig
-from services.sophia.voice_ws import Sessions
+from services.sophia.session import Session
+from services.sophia.session_config import SessionConfig
+from services.sophia.sessions import Sessions
+from services.sophia.wire import Wire
 from shared.audio import duration_s
-from shared.auth import admitted_until
 from shared.errors import InputError, Overloaded, PeerError, VoxloopError
 from shared.openai_errors import error_body
 
@@ -67,55 +52,21 @@ class Pending:
     asked: SessionConfig | None = None
 
 
-class Connection:
-    """One WebSocket: reads into the session, and tells what comes out of it in OpenAI's words."""
-
+class RealtimeWire(Wire):
     def __init__(self, socket: WebSocket, sessions: Sessions) -> None:
-        self._socket = socket
-        self._sessions = sessions
-        self._outbox = Outbox()
-        self._pace = Pace()
-        self._tasks = asyncio.TaskGroup()
-        self._session: Session | None = None
+        super().__init__(socket, sessions)
         self._id = new_id("sess")
         named = socket.query_params.get("model", "")[:100]
         self._model = named or sessions.settings.nova_model or "voxloop"
         self._conversation = Conversation(SessionConfig(RATE, RATE, hands_over=True))
         self._pending: Pending | None = None
-        self._activity = Activity()
+        self._tell([{"type": "session.created", "session": self._describe()}])
 
     @staticmethod
     def refusal(error: Error) -> str:
         kind = "rate_limit_error" if error.code == Overloaded.code else "api_error"
         told = {"type": kind, "code": error.code, "message": error.message, "param": None, "event_id": None}
         return _encode({"type": "error", "error": told})
-
-    async def run(self) -> None:
-        ended = EndedError(CLOSE_INTERNAL)
-        try:
-            async with self._tasks:
-                self._tasks.create_task(write(self._outbox, self._send))
-                self._tasks.create_task(self._oversee())
-                self._tell([{"type": "session.created", "session": self._describe()}])
-                self._tasks.create_task(self._read())  # as in voice_ws.py
-        except* EndedError as group:
-            ended = group.exceptions[0] if isinstance(group.exceptions[0], EndedError) else ended
-        except* WebSocketDisconnect:
-            ended.code = 0
-        finally:
-            if self._session is not None:
-                self._session.close()
-        if ended.code:
-            await close(self._socket, ended.code, ended.reason)
-
-    async def _oversee(self) -> NoReturn:
-        until = admitted_until(self._socket.scope)
-        error, code = await self._sessions.until_over(self._activity, self._until_calm, until)
-        await say_goodbye(self._outbox, error, code)
-
-    async def _until_calm(self) -> None:
-        if self._session is not None:
-            await self._session.until_calm()
 
     def _tell(self, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -146,22 +97,15 @@ class Connection:
 
     # What the client says
 
-    async def _read(self) -> NoReturn:
-        while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1006))
-            self._activity.note()
-            text = message.get("text") or ""
-            try:
-                await self._pace.spend(MESSAGE_S)
-                await self._obey(parse(text))
-            except (InputError, PeerError) as error:
-                FAULTS.labels(error.code).inc()
-                self._tell([_error(error, event_id_of(text))])
+    def _obey(self, text: str, _: bytes | None, /) -> Awaitable[None]:
+        return self._command(text)
 
-    async def _obey(self, command: Command) -> None:
-        match command:
+    def _complain(self, error: InputError | PeerError, text: str, /) -> None:
+        self._tell([_error(error, event_id_of(text))])
+
+    async def _command(self, text: str) -> None:
+        await self._pace.spend(MESSAGE_S)
+        match command := parse(text):
             case Append():
                 await self._append(command.pcm())
             case SessionUpdate():
@@ -212,14 +156,14 @@ class Connection:
             raise RefusedError("an item needs some text", param="item.content")
         if len(text) > limit:
             raise RefusedError(f"an item holds at most {limit} characters", param="item.content")
-        self._opened().add(command.item.role, text)
+        self._opened().replies.add(command.item.role, text)
         self._tell(self._conversation.typed(command.item.id or new_id("item"), command.item.role, text))
 
     def _take_output(self, item: CallOutput) -> None:
         limit = self._sessions.settings.max_tool_chars
         if len(item.output) > limit:
             raise RefusedError(f"an output holds at most {limit} characters", param="item.output")
-        self._opened().tool_output(item.call_id, item.output)
+        self._opened().replies.tool_output(item.call_id, item.output)
         self._tell(self._conversation.output(item.id or new_id("item"), item.call_id, item.output))
 
     async def _create_response(self, command: ResponseCreate) -> None:
@@ -230,7 +174,7 @@ class Connection:
             await self._sessions.check(config)
         if self._pending is not None and not self._pending.is_asked:
             self._pending.is_asked, self._pending.asked = True, config
-        elif self._pending is not None or self._opened().answering is not None:
+        elif self._pending is not None or self._opened().replies.answering is not None:
             raise RefusedError(
                 "a response is being made already", reason="conversation_already_has_active_response"
             )
@@ -240,14 +184,14 @@ class Connection:
     def _respond(self, config: SessionConfig | None) -> None:
         session = self._opened()
         session.respond(config)
-        if config is not None and session.answering is not None:
-            self._conversation.own_configs[session.answering] = config
+        if config is not None and session.replies.answering is not None:
+            self._conversation.own_configs[session.replies.answering] = config
 
     def _cancel(self, command: ResponseCancel) -> None:
         if self._pending is not None and self._pending.is_asked:
             self._pending.is_asked = False
             return
-        turn = self._session.answering if self._session is not None else None
+        turn = self._session.replies.answering if self._session is not None else None
         if command.response_id is not None:
             response = self._conversation.response(response_id=command.response_id)
             turn = turn if response is not None and response.turn == turn else None
@@ -260,9 +204,9 @@ class Connection:
         response = self._conversation.response(item_id=command.item_id)
         if response is None or self._session is None:
             raise RefusedError("the item is unknown, or older than the last reply", param="item_id")
-        if self._session.answering == response.turn:
+        if self._session.replies.answering == response.turn:
             self._conversation.client_ended.add(response.turn)
-        if not self._session.truncate(response.turn, command.audio_end_ms):
+        if not self._session.replies.truncate(response.turn, command.audio_end_ms):
             raise RefusedError("the item is older than the last reply", param="item_id")
         place = {"item_id": command.item_id, "content_index": 0, "audio_end_ms": command.audio_end_ms}
         self._tell([{"type": "conversation.item.truncated", **place}])
@@ -309,7 +253,7 @@ class Connection:
 
     def _on_final(self, text: str) -> None:
         if self._conversation.detects_turns and not self._conversation.config.answers:
-            self._opened().add("user", text)
+            self._opened().replies.add("user", text)
 
     def _complete(self) -> None:
         """The transcript of what was committed is there, or has had its time."""
@@ -318,7 +262,7 @@ class Connection:
             return
         text = self._conversation.dictation.take()
         if text:
-            self._opened().add("user", text)
+            self._opened().replies.add("user", text)
         self._tell(pending.utterance.completed(text, pending.seconds))
         if pending.is_asked:
             try:
@@ -336,13 +280,3 @@ def _error(error: VoxloopError, event_id: str | None) -> Message:
 
 def _encode(message: Message) -> str:
     return orjson.dumps({"event_id": new_id("event"), **message}).decode()
-
-
-def router(sessions: Sessions) -> APIRouter:
-    router = APIRouter()
-
-    @router.websocket("/v1/realtime")
-    async def realtime(socket: WebSocket) -> None:
-        await sessions.serve(socket, Connection)
-
-    return router

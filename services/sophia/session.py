@@ -7,87 +7,37 @@ history keeps what was heard; a fault of one peer costs at most its own turn.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-import re
 import uuid
-from collections import deque
-from dataclasses import dataclass, replace
-from functools import partial
 
-from services.sophia.backchannel import is_backchannel
 from services.sophia.end_of_turn import EndOfTurn
+from services.sophia.engines import Engines
 from services.sophia.events import (
     Error,
-    Event,
-    Interrupted,
-    ReplyPaused,
-    ReplyResumed,
-    ReplyStarted,
     SpeechStarted,
     SpeechStopped,
-    ToolCall,
     TranscriptFinal,
     TranscriptPartial,
 )
 from services.sophia.hearing import Heard, Hearing
-from services.sophia.history import Call, History, Message, answer_call
-from services.sophia.metrics import EARLY_STARTS, FAULTS, PAUSES, QUIET_FINALS, TURNS
+from services.sophia.history import History
+from services.sophia.hush import Hush, Outcome
+from services.sophia.metrics import FAULTS, QUIET_FINALS
 from services.sophia.outbox import Outbox
+from services.sophia.quiet_gap import QuietGap
+from services.sophia.replies import Replies
 from services.sophia.riva import Listening
+from services.sophia.session_config import SessionConfig
 from services.sophia.settings import SophiaSettings
-from services.sophia.tool_use import NO_TOOLS, Run, ToolUse
-from services.sophia.tools import Offer
-from services.sophia.turn import Engines, Prompt, Reply, Stopwatch, Voice
+from services.sophia.stopwatch import Stopwatch
 from services.sophia.vad import Vad, VadSettings
 from shared.audio import RATE, Resampler, WholeSamples, duration_s
 from shared.errors import InputError, VoxloopError
 
-log = logging.getLogger(__name__)
-
-MAX_UNANSWERED = 64
-"""Messages that nobody has asked an answer for; beyond that the oldest goes."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionConfig:
-    """What a client asks for; rates in Hz."""
-
-    input_rate: int = RATE
-    output_rate: int = RATE
-    language: str = "en-US"
-    voice: str = ""
-    system: str = ""
-    animation: bool = False
-    emotion: str = ""
-    """In which the face begins each reply."""
-    speed: float = 1.0
-    """Of the voice; 1 is its own."""
-    silent: bool = False
-    """Replies are read and not heard."""
-    answers: bool = True
-    """What was said is answered. Otherwise it is only told, and `respond` asks for the answer."""
-    interruptible: bool = True
-    """Speech over a reply hushes it, and may end it."""
-    offer: Offer = NO_TOOLS
-    """The client's own functions, and what must be called."""
-    hands_over: bool = False
-    """A call of one of them ends the reply, and the client asks for the next. Otherwise the reply waits."""
-
-
-@dataclass(frozen=True, slots=True)
-class _EarlyStart:
-    text: str
-    reply: Reply
-    task: asyncio.Task[None]
-
-
-def _words(text: str) -> list[str]:
-    """What counts when an interim is held against its final: punctuation comes late."""
-    return re.findall(r"\w+", text.casefold())
-
 
 class Session:
+    """Its ears, and what becomes of what they hear; `replies` is its mouth."""
+
     def __init__(
         self,
         config: SessionConfig,
@@ -100,8 +50,9 @@ class Session:
         """Works in `tasks` from now on, until they are cancelled."""
         self.id = uuid.uuid4().hex[:12]
         self.history = history
+        self.replies = Replies(self.id, engines, settings, history, outbox, tasks, self._on_reply_over)
         self._config = config
-        self._engines = engines
+        self._end_of_turn = engines.end_of_turn
         self._settings = settings
         self._outbox = outbox
         self._tasks = tasks
@@ -117,33 +68,24 @@ class Session:
         self._hearing = Hearing(
             engines.riva, listening, self._on_heard, self._on_fault, settings.max_utterance_s
         )
-        self._turn = 0
-        self._reply: Reply | None = None
-        self._reply_task: asyncio.Task[None] | None = None
-        self._early: _EarlyStart | None = None
-        self._ended: tuple[Reply, Message | None] | None = None  # the newest that has, and what is kept of it
-        self._unanswered: deque[Message] = deque(maxlen=MAX_UNANSWERED)
+        self._hush = Hush(settings)
         self._decision: asyncio.TimerHandle | None = None
-        self._hold_until = math.inf  # of a paused reply, on the loop's clock
+        self._quiet_gap = QuietGap(settings.quiet_final_ms)
         self._awaiting_final = False
         self._utterance_s = 0.0  # of what is being said
-        self._interim: Heard | None = None  # the newest that has no final yet
-        self._interim_at = 0.0  # when it was first heard so, on the loop's clock
-        self._final_after_ms = math.inf  # of quiet in the microphone's audio
         self._held = ""  # a final that may not be all that the user has to say
         self._verdict: asyncio.Task[None] | None = None  # on that
         self._goes_on = False  # the user has words that wait for the rest of them
         self._excused = False  # the client knows that what is being said may be lost
-        self._doubted: list[str] = []  # the words of the newest interim over a reply
         self._calmed = asyncio.Event()
-        self._asked: dict[str, asyncio.Future[str]] = {}  # the client, for the output of a call
+        self._now = asyncio.get_running_loop().time
         tasks.create_task(self._hearing.run())
 
     def close(self) -> None:
         """The client is gone: of a reply under way, the history keeps what was heard."""
-        self._drop_early()
-        self._interrupt("disconnected")
-        self._cancel_decision()
+        self.replies.drop_early()
+        self.replies.interrupt("disconnected")
+        self._decide_at(math.inf)
 
     # What the client does
 
@@ -154,11 +96,9 @@ class Session:
             return
         for began in self._vad.feed(pcm):
             self._on_speech_started() if began else self._on_speech_stopped()
-        if self._paused and self._vad.voiced_ms >= self._settings.interrupt_after_ms:
-            self._interrupt("long speech")
-        elif self._paused and self._doubted and self._vad.voiced_ms >= self._settings.word_ms:
-            self._interrupt("words")
-        if self._vad.quiet_ms >= self._final_after_ms:
+        if self._hush.paused and (outcome := self._hush.speech_lasts(self._vad.voiced_ms)) is not None:
+            self.replies.interrupt(outcome)
+        if self._vad.quiet_ms >= self._quiet_gap.after_ms:
             self._on_quiet_gap()
         in_speech = self._vad.speaking or self._awaiting_final
         self._utterance_s = self._utterance_s + duration_s(pcm) if in_speech else 0.0
@@ -168,79 +108,39 @@ class Session:
 
     def configure(self, config: SessionConfig) -> None:
         """From the next reply on. What the ears were opened with stays: language and input rate."""
-        self._drop_early()
+        self.replies.drop_early()
         self._config = config
-
-    @property
-    def answering(self) -> int | None:
-        """The turn of the reply that is being made, until all of it is sent."""
-        return self._reply.turn if self._reply is not None and not self._reply.all_sent else None
-
-    def add(self, role: str, text: str) -> None:
-        """Words for the conversation that ask for no answer yet."""
-        self._unanswered.append(Message(role, text))
 
     def respond(self, config: SessionConfig | None = None) -> None:
         """Answer the conversation as it stands, in a way of its own where one is given.
 
         A reply of which all is sent counts as heard to its end.
         """
-        if self._reply is not None and self._reply.all_sent:
-            self.playback(self._reply.clock.sent_ms)
-        self._interrupt("asked")
+        reply = self.replies.present
+        if reply is not None and reply.all_sent:
+            self.replies.playback(reply.clock.sent_ms)
+        self.replies.interrupt("asked")
         self._keep_held()
-        if not self._unanswered and not self.history.messages:
+        if not self.replies.unanswered and not self.history.messages:
             raise InputError("there is nothing to answer yet")
-        self._start_reply("", Stopwatch(), config)
-
-    def tool_output(self, call_id: str, output: str) -> None:
-        """What came of a call that the client was told of. Raises InputError where none such waits."""
-        asked = self._asked.pop(call_id, None)
-        if asked is not None and not asked.done():
-            asked.set_result(output)
-            return
-        under_way = self._reply is not None and self._reply.tools.answer(call_id, output)
-        if not under_way and not answer_call(self.history.messages, call_id, output):
-            raise InputError("no call of this id waits for its output")
-
-    def truncate(self, turn: int, played_ms: float) -> bool:
-        """The listener heard a reply up to here and dropped the rest; it may have ended already.
-
-        Whether it is that reply that this session knows: the present one or the last.
-        """
-        if self._reply is not None and self._reply.turn == turn:
-            self._reply.clock.report(played_ms)
-            self._interrupt("cancelled")
-            return True
-        if self._ended is None or self._ended[0].turn != turn:
-            return False
-        reply, kept = self._ended
-        if kept is not None:
-            self._ended = reply, self.history.replace(kept, reply.heard_until(played_ms))
-        return True
+        self._answer("", config)
 
     def text(self, text: str) -> None:
         """A typed turn; it interrupts a reply that is being spoken."""
         if not text.strip():
             raise InputError("a typed turn needs some text")
-        self._interrupt("typed")
+        self.replies.interrupt("typed")
         self._keep_held()
-        self._start_reply(text.strip(), Stopwatch())
+        self._answer(text.strip())
 
     def cancel(self) -> None:
-        self._interrupt("cancelled")
-
-    def playback(self, played_ms: float) -> None:
-        if self._reply is not None:
-            self._reply.clock.report(played_ms)
+        self.replies.interrupt("cancelled")
 
     async def until_calm(self) -> None:
         """Wait until nothing is being said, and no reply is under way."""
-        while self._reply is not None or self._awaiting_final or self._held:
+        while self.replies.present is not None or self._awaiting_final or self._held:
             self._calmed.clear()
             await self._calmed.wait()
-
-    # What the ears tell
 
     def end_utterance(self) -> asyncio.Future[None]:
         """The client says that all is said; done once its last words were told."""
@@ -251,92 +151,84 @@ class Session:
     def forget_utterance(self) -> None:
         """Nothing of what was said since the last final is told any more."""
         self._hearing.forget()
-        self._interim, self._final_after_ms = None, math.inf
+        self._quiet_gap.forget()
         self._on_all_heard()
 
     def _on_all_heard(self, _: object = None) -> None:
+        self._end_speech()
+        self._on_nothing_said()
+
+    # Speech, with words or without
+
+    def _on_speech_started(self) -> None:
+        self._awaiting_final = True
+        self._keep_held()
+        self._excused = False
+        self._outbox.put(SpeechStarted())
+        over_reply = self.replies.present is not None and self._config.interruptible
+        if over_reply and not self._hush.paused:
+            self.replies.pause()
+        self._decide_at(self._hush.speech_began(self._now(), over_reply=over_reply))
+
+    def _on_speech_stopped(self) -> None:
+        self._outbox.put(SpeechStopped())
+        # A turn that the VAD opened and no words follow closes itself.
+        self._decide_at(self._hush.speech_stopped(self._now()))
+
+    def _end_speech(self) -> None:
+        """All of the utterance was heard, whatever the microphone still hears of it."""
         self._utterance_s = 0.0
         if self._vad.end_speech():
-            self._emit(SpeechStopped())
-        self._cancel_decision()
-        self._on_nothing_said()
+            self._outbox.put(SpeechStopped())
+
+    def _decide_at(self, when: float) -> None:
+        """Words that have not come by then were none."""
+        if self._decision is not None:
+            self._decision.cancel()
+            self._decision = None
+        if when < math.inf:
+            self._decision = asyncio.get_running_loop().call_at(when, self._on_nothing_said)
+
+    def _on_nothing_said(self) -> None:
+        self._decide_at(math.inf)
+        self._awaiting_final = False
+        self._vad.newest_ms = 0.0
+        self.replies.drop_early()
+        self._calmed.set()
+        if self._hearing.fault is not None and not self._excused:
+            self._on_fault(self._hearing.fault)  # words there may have been
+        self._resume(Outcome.NOISE)
+        self._answer_the_rest()
+
+    def _resume(self, outcome: Outcome) -> None:
+        self._hush.over()
+        self.replies.resume(outcome)
+
+    def _on_reply_over(self) -> None:
+        self._hush.over()
+        self._calmed.set()
+
+    def _on_quiet_gap(self) -> None:
+        if (final := self._quiet_gap.final(self._vad.quiet_ms, self._now())) is not None:
+            QUIET_FINALS.inc()
+            self._hearing.forget()
+            self._on_heard(final)
 
     def _cut_utterance(self) -> None:
         self._utterance_s = 0.0
         self._hearing.cut()
         longest = f"{self._settings.max_utterance_s:g} s"
-        self._emit(Error("utterance_too_long", f"what was said is answered after {longest}", False))
+        self._outbox.put(Error("utterance_too_long", f"what was said is answered after {longest}", False))
 
-    def _on_speech_started(self) -> None:
-        self._awaiting_final = True
-        self._keep_held()
-        self._doubted = []
-        self._excused = False
-        self._cancel_decision()
-        self._emit(SpeechStarted())
-        if self._reply is None or not self._config.interruptible:
-            return
-        if not self._paused:
-            self._reply.clock.pause()
-            self._emit(ReplyPaused(self._reply.turn))
-            # Long enough for lasting speech to show itself. Neither one cough after another nor a
-            # microphone that falls silent in the middle of a word may hold a reply for ever.
-            settings = self._settings
-            longest_ms = 2 * (settings.interrupt_after_ms + settings.resume_after_ms)
-            self._hold_until = asyncio.get_running_loop().time() + longest_ms / 1e3
-        self._decide_at(self._hold_until)
+    def _on_fault(self, error: VoxloopError) -> None:
+        self._excused = True
+        FAULTS.labels(error.code).inc()
+        self._outbox.put(Error(error.code, str(error), error.retryable))
 
-    def _on_speech_stopped(self) -> None:
-        self._emit(SpeechStopped())
-        # A turn that the VAD opened and no words follow closes itself.
-        now = asyncio.get_running_loop().time()
-        self._decide_at(min(now + self._settings.resume_after_ms / 1e3, self._hold_until))
-
-    def _decide_at(self, when: float) -> None:
-        """Words that have not come by then were none."""
-        self._cancel_decision()
-        self._decision = asyncio.get_running_loop().call_at(when, self._on_nothing_said)
-
-    def _cancel_decision(self) -> None:
-        if self._decision is not None:
-            self._decision.cancel()
-            self._decision = None
-
-    def _on_nothing_said(self) -> None:
-        self._awaiting_final = False
-        self._vad.newest_ms = 0.0
-        self._drop_early()
-        self._calmed.set()
-        if self._hearing.fault is not None and not self._excused:
-            self._on_fault(self._hearing.fault)  # words there may have been
-        self._resume("noise")
-        self._answer_the_rest()
-
-    def _note_interim(self, heard: Heard) -> None:
-        gap_ms = self._settings.quiet_final_ms
-        if heard.is_final:
-            self._interim, self._final_after_ms = None, math.inf
-        elif heard.text and gap_ms:
-            if self._interim is None or self._interim.text != heard.text:
-                self._interim_at, self._final_after_ms = asyncio.get_running_loop().time(), gap_ms
-            self._interim = heard
-
-    def _on_quiet_gap(self) -> None:
-        """The speaker has long been quiet, and there was no final. Hosted models exist that never send one.
-
-        Audio may come faster than it was spoken: then Riva has yet to hear what was quiet here.
-        """
-        gap_ms, now = self._settings.quiet_final_ms, asyncio.get_running_loop().time()
-        since_ms = (now - self._interim_at) * 1e3
-        if since_ms < gap_ms:
-            self._final_after_ms = self._vad.quiet_ms + gap_ms - since_ms
-        elif self._interim is not None:
-            QUIET_FINALS.inc()
-            self._hearing.forget()
-            self._on_heard(replace(self._interim, is_final=True))
+    # Words
 
     def _on_heard(self, heard: Heard) -> None:
-        self._note_interim(heard)
+        self._quiet_gap.note(heard, self._now())
         if not heard.text:
             if heard.is_final and not self._awaiting_final:
                 self._answer_the_rest()
@@ -345,42 +237,32 @@ class Session:
         if heard.is_final:
             self._vad.newest_ms = 0.0  # what comes now is another utterance
             self._awaiting_final = False
-            self._utterance_s = 0.0
-            if self._vad.end_speech():
-                self._emit(SpeechStopped())
+            self._end_speech()
+            self._calmed.set()
         kind = TranscriptFinal if heard.is_final else TranscriptPartial
-        self._emit(kind(heard.text, round(heard.confidence, 3), heard.words))
-        if self._reply is not None and not self._config.interruptible:
-            if heard.is_final and self._config.answers:
-                self.add("user", heard.text)
+        self._outbox.put(kind(heard.text, round(heard.confidence, 3), heard.words))
+        if self.replies.present is not None and not self._ends_reply(heard, speech_ms):
             return
-        if self._reply is not None and is_backchannel(heard.text, self._config.language):
-            if heard.is_final:
-                self._resume("backchannel")
-            return
-        if self._reply is not None and self._is_doubtful(heard, speech_ms):
-            if heard.is_final:
-                self._resume("noise")
-            return
-        self._interrupt("words")
         if not self._config.answers:
             return
         self._keep_held()
         if heard.is_final:
             self._on_said(heard.text)
         elif self._may_be_all(heard):
-            self._start_early(heard.text)
+            self.replies.start_early(heard.text, self._config)
 
-    def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
-        """Words over a reply, of `speech_ms`, that may be a cough or a murmur: the shorter the speech, the
-        surer Riva has to be of them. An interim waits for the next one, for the final, or for the speech
-        to last; a final without a confidence (0) is believed."""
-        settings, words, doubted = self._settings, _words(heard.text), self._doubted
-        self._doubted = [] if heard.is_final else words
-        shortness = 1 - min(1.0, speech_ms / settings.word_ms) if settings.word_ms else 0.0
-        if heard.is_final:
-            return 0 < heard.confidence < settings.sure_confidence * shortness
-        return heard.confidence < settings.sure_stability * shortness and words != doubted
+    def _ends_reply(self, heard: Heard, speech_ms: float) -> bool:
+        """Whether these words end the reply that they are said over."""
+        if not self._config.interruptible:
+            if heard.is_final and self._config.answers:
+                self.replies.add("user", heard.text)
+            return False
+        outcome = self._hush.heard(heard, speech_ms, self._config.language)
+        if outcome is Outcome.WORDS:
+            self.replies.interrupt(outcome)
+        elif outcome is not None:
+            self._resume(outcome)
+        return outcome is Outcome.WORDS
 
     def _may_be_all(self, heard: Heard) -> bool:
         """A stable interim whose speaker pauses, where early starts are wanted."""
@@ -388,19 +270,20 @@ class Session:
         stable = heard.confidence >= settings.early_stability  # an interim's confidence is its stability
         return settings.early_start and stable and self._vad.quiet_ms > 0
 
+    # Whether they are all that the user has to say
+
     def _on_said(self, text: str) -> None:
         stopwatch = Stopwatch()
         stopwatch.set("speech_end_to_final", self._vad.quiet_ms)
-        end_of_turn = self._engines.end_of_turn
-        if end_of_turn is None or not end_of_turn.asks(text):
+        if self._end_of_turn is None or not self._end_of_turn.asks(text):
             self._on_question(text, stopwatch)
             return
         self._held = text
-        self._verdict = self._tasks.create_task(self._judge(end_of_turn, text, stopwatch))
+        self._verdict = self._tasks.create_task(self._judge(self._end_of_turn, text, stopwatch))
 
     async def _judge(self, end_of_turn: EndOfTurn, text: str, stopwatch: Stopwatch) -> None:
-        said = " ".join([message.content for message in self._unanswered if message.role == "user"] + [text])
-        if not await end_of_turn.is_over(said, self.history.messages):
+        before = [message.content for message in self.replies.unanswered if message.role == "user"]
+        if not await end_of_turn.is_over(" ".join([*before, text]), self.history.messages):
             await asyncio.sleep(self._settings.end_of_turn_wait_ms / 1e3)
         self._held, self._verdict = "", None
         stopwatch.mark("end_of_turn")
@@ -410,185 +293,19 @@ class Session:
         """More comes: what was said so far waits for it."""
         if self._verdict is not None:
             self._verdict.cancel()
-            self.add("user", self._held)
+            self.replies.add("user", self._held)
             self._held, self._verdict, self._goes_on = "", None, True
 
     def _answer_the_rest(self) -> None:
         """What sounded like more was none."""
-        if self._goes_on and self._interim is None:
-            self._start_reply("", Stopwatch())
+        if self._goes_on and self._quiet_gap.interim is None:
+            self._answer("")
 
     def _on_question(self, text: str, stopwatch: Stopwatch) -> None:
-        early = self._early
-        if early is not None and _words(early.text) == _words(text):
-            self._early = None
-            EARLY_STARTS.labels("confirmed").inc()
-            self._take_in(self.history, text)
-            self._unanswered.clear()
-            self._begin(early.reply, early.task)
-            early.reply.release(stopwatch)
-        else:
-            self._start_reply(text, stopwatch)
+        self._goes_on = False
+        if not self.replies.confirm(text, stopwatch):
+            self.replies.start(text, stopwatch, self._config)
 
-    def _on_fault(self, error: VoxloopError) -> None:
-        self._excused = True
-        FAULTS.labels(error.code).inc()
-        self._emit(Error(error.code, str(error), error.retryable))
-
-    # The reply
-
-    @property
-    def _paused(self) -> bool:
-        return self._reply is not None and self._reply.clock.paused
-
-    def _start_reply(self, text: str, stopwatch: Stopwatch, config: SessionConfig | None = None) -> None:
-        self._drop_early()
-        config = config or self._config
-        self._take_in(self.history, text)
-        self._unanswered.clear()
-        reply, prompt = self._new_reply(config, stopwatch), self._prompt(config, self.history)
-        self._begin(reply, self._tasks.create_task(self._run(reply, prompt)))
-
-    def _start_early(self, text: str) -> None:
-        """Answer an interim as if it were the final, unheard until that confirms it."""
-        if self._early is not None and _words(self._early.text) == _words(text):
-            return
-        self._drop_early()
-        history = self.history.copy()
-        self._take_in(history, text)
-        reply = self._new_reply(self._config, Stopwatch(), held=True)
-        task = self._tasks.create_task(self._run(reply, self._prompt(self._config, history)))
-        self._early = _EarlyStart(text, reply, task)
-
-    def _drop_early(self) -> None:
-        if self._early is not None:
-            EARLY_STARTS.labels("dropped").inc()
-            self._early.task.cancel()
-            self._early = None
-
-    def _take_in(self, history: History, text: str) -> None:
-        """Into `history` what waits for an answer, and then the user's `text`, where there is any."""
-        for message in self._unanswered:
-            history.add(message.role, message.content)
-        if text:
-            history.user(text)
-
-    def _prompt(self, config: SessionConfig, history: History) -> Prompt:
-        """The conversation as it stands now, in front of what the reply itself calls."""
-        context, system = self._settings.context(), config.system or self._settings.system
-        conversation, tools = tuple(history.messages), self._offer(config).text
-        return lambda rounds: context.fit(system, [*conversation, *rounds], tools)
-
-    def _offer(self, config: SessionConfig) -> Offer:
-        """This deployment's functions and the client's own."""
-        return replace(config.offer, tools=(*self._engines.toolbox.tools.values(), *config.offer.tools))
-
-    def _new_reply(self, config: SessionConfig, stopwatch: Stopwatch, *, held: bool = False) -> Reply:
-        voice = Voice(
-            config.language,
-            config.voice,
-            config.output_rate,
-            config.animation,
-            config.emotion,
-            config.silent,
-            config.speed,
-        )
-        turn = self._turn + 1
-        runners: dict[str, Run] = dict.fromkeys(
-            self._engines.toolbox.tools, partial(self._engines.toolbox.run, session_id=self.id)
-        )
-        if not config.hands_over:
-            runners |= {tool.name: partial(self._ask_client, turn) for tool in config.offer.tools}
-        tools = ToolUse(self._offer(config), runners, self._settings.tool_limits())
-        return Reply(
-            turn, self.id, self._engines, self._settings, voice, tools, self._emit, stopwatch, held=held
-        )
-
-    async def _ask_client(self, turn: int, call: Call) -> str:
-        asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._asked[call.id] = asked
-        try:
-            self._emit(ToolCall(turn, call.id, call.name, call.arguments))
-            return await asked
-        finally:
-            self._asked.pop(call.id, None)
-
-    def _begin(self, reply: Reply, task: asyncio.Task[None]) -> None:
-        self._turn, self._goes_on = reply.turn, False
-        self._reply, self._reply_task = reply, task
-        self._emit(ReplyStarted(reply.turn))  # now, so that a pause or an end cannot come before it
-
-    async def _run(self, reply: Reply, prompt: Prompt) -> None:
-        fault: Error | None = None
-        try:
-            async with asyncio.timeout(self._settings.max_turn_s):
-                await reply.run(prompt)
-        except TimeoutError:
-            longest = f"{self._settings.max_turn_s:g} s"
-            fault = Error("turn_too_long", f"a reply is cut after {longest}", False, reply.turn)
-        except VoxloopError as error:
-            fault = Error(error.code, str(error), error.retryable, reply.turn)
-        except Exception as error:
-            log.exception("turn %d of session %s failed", reply.turn, self.id)
-            fault = Error("internal", f"this turn failed ({type(error).__name__})", True, reply.turn)
-        if self._early is not None and self._early.reply is reply:
-            self._early = None  # the final will try again
-            EARLY_STARTS.labels("failed").inc()
-        if self._reply is not reply:
-            return  # interrupted while it failed: that has ended the turn and kept its history
-        self._keep(reply, reply.heard() if fault else reply.text.strip())
-        TURNS.labels("fault" if fault else "done").inc()
-        self._no_reply()
-        if fault is not None:
-            FAULTS.labels(fault.code).inc()
-            self._outbox.drop_turn(reply.turn)
-            self._emit(fault)
-
-    def _interrupt(self, why: str) -> None:
-        """End the present reply for good. In one step, so that nothing can slip between."""
-        reply, task = self._reply, self._reply_task
-        if reply is None or task is None:
-            return
-        if reply.clock.paused:
-            PAUSES.labels(why).inc()
-        if not reply.all_sent:
-            self._emit(reply.metrics())
-        self._no_reply()
-        task.cancel()
-        self._outbox.drop_turn(reply.turn)
-        spoken = reply.heard()
-        self._keep(reply, spoken)
-        TURNS.labels("interrupted").inc()
-        self._emit(Interrupted(reply.turn, spoken, round(reply.clock.played_ms())))
-
-    def _keep(self, reply: Reply, said: str) -> None:
-        """In the history: what a reply that has ended called, and of its words those that count."""
-        rounds = reply.tools.settled()
-        handed_over = rounds.pop() if reply.tools.told else None  # what was said comes before its outputs
-        for message in rounds:
-            self.history.add(message.role, "", message.calls)
-        if handed_over is not None:
-            kept: Message | None = self.history.add(handed_over.role, said, handed_over.calls)
-        else:
-            kept = self.history.assistant(said)
-        self._ended = reply, kept
-
-    def _no_reply(self) -> None:
-        self._reply = self._reply_task = None
-        self._hold_until = math.inf
-        self._calmed.set()
-
-    def _resume(self, why: str) -> None:
-        if self._reply is not None and self._paused:
-            PAUSES.labels(why).inc()
-            self._hold_until = math.inf
-            self._reply.clock.resume()
-            self._emit(ReplyResumed(self._reply.turn))
-
-    def _emit(self, event: Event) -> None:
-        """Nothing of a turn that is over passes: not a token, not a sample, not a frame."""
-        turn = getattr(event, "turn", None)
-        of_a_reply = turn is not None and not isinstance(event, Interrupted | Error)
-        if of_a_reply and (self._reply is None or turn != self._reply.turn):
-            return
-        self._outbox.put(event)
+    def _answer(self, text: str, config: SessionConfig | None = None) -> None:
+        self._goes_on = False
+        self.replies.start(text, Stopwatch(), config or self._config)

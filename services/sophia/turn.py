@@ -2,22 +2,20 @@
 
 Four tasks hand on to each other: think (nova's text) → speak (Riva's audio) → play (paced to the
 listener), and animate (aurora's frames, held until their sound is sent); a fifth tells aurora where the
-sound is, for those who watch there. Cancelling `Reply.run` cancels all of them, and with them the work in
-Triton, Riva and Audio2Face.
+sound is, for those who watch there. `Reply.stop` cancels all of them, and with them the work in Triton,
+Riva and Audio2Face.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 
-from services.sophia.answers import Answers
 from services.sophia.emotion_tags import EmotionTags, Tag
-from services.sophia.end_of_turn import EndOfTurn
+from services.sophia.engines import Engines
 from services.sophia.events import (
     Animation,
     AnimationHeader,
@@ -29,18 +27,21 @@ from services.sophia.events import (
     ReplyText,
     TurnMetrics,
 )
-from services.sophia.face import Face, FaceStream
+from services.sophia.face import FaceStream
 from services.sophia.history import Call, Message
-from services.sophia.metrics import FAULTS, FRAMES_DROPPED, TURN_LATENCY, TURN_STAGE, UNKNOWN_EMOTIONS
+from services.sophia.metrics import FAULTS, FRAMES_DROPPED, TURN_LATENCY, UNKNOWN_EMOTIONS
 from services.sophia.playback import MediaClock, Transcript
-from services.sophia.riva import Riva
 from services.sophia.sentences import Clauses
+from services.sophia.session_config import SessionConfig
 from services.sophia.settings import SophiaSettings
+from services.sophia.stopwatch import Stopwatch
 from services.sophia.tool_use import ToolUse
-from services.sophia.tools import CallDelta, CallParts, Toolbox
+from services.sophia.tools import CallDelta, CallParts
 from shared.audio import BYTES_PER_SAMPLE, WholeSamples
 from shared.emotions import EMOTIONS
-from shared.errors import Overloaded, PeerError, PeerProtocol, first_of
+from shared.errors import Overloaded, PeerError, PeerProtocol, VoxloopError, first_of
+
+log = logging.getLogger(__name__)
 
 MAX_ANSWER_CHARS = 16_000
 """Some quarter of an hour of speech; an answer that is longer is cut."""
@@ -52,60 +53,8 @@ PIECE_MS = 100
 """Audio is sent in pieces of at most this length, so that an interruption leaves little behind."""
 
 
-@dataclass(frozen=True)
-class Engines:
-    """The peers of every session of this process."""
-
-    riva: Riva
-    answers: Answers
-    face: Face
-    toolbox: Toolbox
-    end_of_turn: EndOfTurn | None = None
-    """Where the deployment has a say in whether a final ends a turn."""
-
-
 Prompt = Callable[[Sequence[Message]], Sequence[Message]]
 """What the model is given, of the conversation and the rounds of calls that follow it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """How a session sounds."""
-
-    language: str
-    name: str
-    rate: int
-    animation: bool
-    emotion: str = ""
-    silent: bool = False
-    """The reply is read and not heard."""
-    speed: float = 1.0
-
-
-class Stopwatch:
-    """Names the moments of a turn; a stage is the time since the moment before."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def mark(self, stage: str) -> bool:
-        """The stage ends now. Only its first end counts, which is the one that is answered with True."""
-        if stage in self.stages:
-            return False
-        now = time.monotonic()
-        self.set(stage, (now - self._last) * 1e3)
-        self._last = now
-        return True
-
-    def restart(self, before: Stopwatch) -> None:
-        """Go on from there. What an early start has had by then took none of the time that counts."""
-        self.stages = before.stages | dict.fromkeys(self.stages, 0.0)
-        self._last = time.monotonic()
-
-    def set(self, stage: str, duration_ms: float) -> None:
-        self.stages[stage] = round(duration_ms, 2)
-        TURN_STAGE.labels(stage).observe(duration_ms / 1e3)
 
 
 class Reply:
@@ -115,7 +64,7 @@ class Reply:
         session_id: str,
         engines: Engines,
         settings: SophiaSettings,
-        voice: Voice,
+        config: SessionConfig,
         tools: ToolUse,
         emit: Callable[[Event], None],
         stopwatch: Stopwatch,
@@ -131,12 +80,13 @@ class Reply:
         self._session_id = session_id
         self._engines = engines
         self._settings = settings
-        self._voice = voice
+        self._config = config
         self._send = emit
         self._withheld: list[Event] = []  # bounded by the answer's length
         self._released = asyncio.Event()
         if not held:
             self._released.set()
+        self._task: asyncio.Task[None] | None = None
         self._stopwatch = stopwatch
         self._told: set[str] = set()
         self._room = MAX_ANSWER_CHARS  # for what the model may still say, its tags included
@@ -144,7 +94,9 @@ class Reply:
         self._clauses: asyncio.Queue[str | Tag | None] = asyncio.Queue(MAX_CLAUSES)
         self._audio: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_AUDIO)
         self._face: FaceStream | None = (
-            engines.face.animate(session_id, turn, voice.rate, voice.emotion) if voice.animation else None
+            engines.face.animate(session_id, turn, config.output_rate, config.emotion)
+            if config.animation
+            else None
         )
 
     def release(self, stopwatch: Stopwatch) -> None:
@@ -166,14 +118,42 @@ class Reply:
         return self.heard_until(self.clock.played_ms())
 
     def heard_until(self, played_ms: float) -> str:
-        return self.text.strip() if self._voice.silent else self._transcript.heard(played_ms)
+        return self.text.strip() if self._config.silent else self._transcript.heard(played_ms)
 
     def metrics(self) -> TurnMetrics:
         """The stages that it has come through by now."""
         return TurnMetrics(self.turn, self._stopwatch.stages | {"reply_audio": round(self.clock.sent_ms, 1)})
 
-    async def run(self, prompt: Prompt) -> None:
-        """Answer `prompt`; returns when the listener has heard the end. Raises PeerError."""
+    def start(
+        self, tasks: asyncio.TaskGroup, prompt: Prompt, on_end: Callable[[Reply, Error | None], None]
+    ) -> None:
+        """Answer `prompt`. `on_end` is told when the listener has heard the end, or of the fault that came
+        before; it is not told of a `stop`."""
+        self._task = tasks.create_task(self._run(prompt, on_end))
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self, prompt: Prompt, on_end: Callable[[Reply, Error | None], None]) -> None:
+        on_end(self, await self._fault(prompt))
+
+    async def _fault(self, prompt: Prompt) -> Error | None:
+        """What came between this reply and its end."""
+        longest_s = self._settings.max_turn_s
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._answer(prompt)
+        except TimeoutError:
+            return Error("turn_too_long", f"a reply is cut after {longest_s:g} s", False, self.turn)
+        except VoxloopError as error:
+            return Error(error.code, str(error), error.retryable, self.turn)
+        except Exception as error:
+            log.exception("turn %d of session %s failed", self.turn, self._session_id)
+            return Error("internal", f"this turn failed ({type(error).__name__})", True, self.turn)
+        return None
+
+    async def _answer(self, prompt: Prompt) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 animation = tasks.create_task(self._animate())
@@ -272,11 +252,11 @@ class Reply:
             if isinstance(text, Tag):
                 self._to_face(partial(FaceStream.emotions, values=text.values))
                 continue
-            if self._voice.silent:
+            if self._config.silent:
                 continue
             clause = self._transcript.begin(text, spoken_ms)
             speech = self._engines.riva.synthesize(
-                text, self._voice.language, self._voice.name, self._voice.rate, self._voice.speed
+                text, self._config.language, self._config.voice, self._config.output_rate, self._config.speed
             )
             whole = WholeSamples()
             async with aclosing(speech):
@@ -299,7 +279,7 @@ class Reply:
 
     async def _play(self) -> None:
         await self._released.wait()
-        step = self._voice.rate * PIECE_MS // 1000 * BYTES_PER_SAMPLE
+        step = self._config.output_rate * PIECE_MS // 1000 * BYTES_PER_SAMPLE
         while (pcm := await self._audio.get()) is not None:
             for start in range(0, len(pcm), step):
                 piece = pcm[start : start + step]
@@ -322,7 +302,7 @@ class Reply:
             self._without_face(error)
 
     async def _follow(self) -> None:
-        if self._voice.animation:
+        if self._config.animation:
             await self._released.wait()
             await self._engines.face.follow(self._session_id, self.turn, self.clock)
 
@@ -349,4 +329,4 @@ class Reply:
             self._emit(Error(error.code, str(error), error.retryable))
 
     def _ms(self, pcm: bytes) -> float:
-        return len(pcm) * 1000 / (self._voice.rate * BYTES_PER_SAMPLE)
+        return len(pcm) * 1000 / (self._config.output_rate * BYTES_PER_SAMPLE)

@@ -84,6 +84,13 @@ def test_a_file_that_cannot_be_written_is_named_before_the_conversation(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_command_loads_what_it_needs_alone() -> None:
+    """All of it takes two seconds, also for a word of help."""
+    code = "import sys, voxloop.cli; print({'grpc', 'numpy', 'pydantic'} & {*sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "set()\n"
+
+
 def test_words_for_a_trace_need_a_trace() -> None:
     assert voxloop("talk", str(ROOT / "samples" / "question.wav"), "--trace-words").returncode == 2
 

@@ -39,10 +39,10 @@ from voxloop.bench.loop_client import STEP, Listener, talk
 from voxloop.bench.loop_engines import Event, Pace
 from voxloop.bench.nova_stack import unit
 from voxloop.bench.report import Report, Row
-from voxloop.stack import ROOT, Unit
+from voxloop.paths import QUESTION, ROOT
+from voxloop.stack import Unit
 from voxloop.supervisor import Supervisor
 
-QUESTION = ROOT / "samples" / "question.wav"
 ENGINES_MODULE = "voxloop.bench.loop_engines"
 LOUD = 300
 """Amplitude of PCM16 above which a sample counts as voiced."""

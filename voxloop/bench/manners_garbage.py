@@ -14,7 +14,7 @@ from typing import Any
 
 from websockets.frames import Close, Frame, Opcode
 
-from services.sophia import realtime_events, voice_ws
+from services.sophia import realtime_events, voice_messages
 from shared.app import MAX_WS_MESSAGE
 from shared.errors import InputError
 
@@ -113,7 +113,7 @@ def _realtime(rng: random.Random) -> dict[str, Any]:
     return message | {"event_id": f"event_{rng.randrange(1 << 30)}"}
 
 
-VOICE = Vocabulary("/sophia/voice", voice_ws.parse, _voice, hears_binary=True)
+VOICE = Vocabulary("/sophia/voice", voice_messages.parse, _voice, hears_binary=True)
 REALTIME = Vocabulary("/v1/realtime", realtime_events.parse, _realtime, hears_binary=False)
 
 

@@ -15,7 +15,7 @@ from voxloop.bench.manners_caller import Caller, Turn, caller
 from voxloop.bench.manners_sounds import Noise
 from voxloop.bench.manners_tap import Tap
 from voxloop.bench.report import Row
-from voxloop.stack import ROOT
+from voxloop.paths import QUESTION, ROOT
 
 LONG_QUESTION = "Count from one to forty."
 """Its answer sounds for half a minute."""
@@ -144,7 +144,7 @@ async def clips(url: str, rounds: int) -> list[Row]:
     """Real people's words, one at a time, so often; the recorded question where there are none."""
     paths = sorted(clip for clip in CLIPS.glob("*.wav") if not clip.stem.startswith("de_"))
     rows: list[Row] = []
-    for path in (paths or [ROOT / "samples" / "question.wav"]) * rounds:
+    for path in (paths or [QUESTION]) * rounds:
         try:
             exchange = await talk.talk(url, talk.load_question(path))
         except VoxloopError as error:

@@ -25,7 +25,7 @@ from voxloop.bench.nova_clients import QUESTIONS, NovaGrpc
 from voxloop.bench.nova_stack import NovaStack, nova_stack
 from voxloop.bench.report import Report
 from voxloop.model_state import NOVA_MINI
-from voxloop.stack import ROOT
+from voxloop.paths import ROOT
 
 ALONE = 100
 WARM = 10

@@ -19,7 +19,7 @@ import uvloop
 from shared.errors import PeerProtocol
 from shared.process import supervised
 from voxloop.bench.nova_clients import QUESTIONS, NovaRest
-from voxloop.stack import ROOT
+from voxloop.paths import ROOT
 
 
 class Crowd:

@@ -8,10 +8,9 @@ import os
 from shared.errors import VoxloopError
 from voxloop import talk
 from voxloop.doctor.facts import Answer, Services
+from voxloop.paths import QUESTION
 from voxloop.peers import Peers, ask_service, outcome
-from voxloop.stack import ROOT
 
-QUESTION = ROOT / "samples" / "question.wav"
 TURN_S = 90.0
 
 

@@ -20,7 +20,7 @@ from tritonclient.grpc import model_config_pb2
 
 from shared.errors import InputError, StartupError
 from voxloop.finetune import machine, run
-from voxloop.stack import ROOT
+from voxloop.paths import ROOT
 
 LAYOUT = ROOT / "models" / "dgx" / "vllm" / "nova"
 SERVED_AT = "/models/nova/1/huggingface"

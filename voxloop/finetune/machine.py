@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from shared.errors import InputError, StartupError
 from voxloop.finetune.data import refusal
 from voxloop.finetune.recipe import Recipe
-from voxloop.stack import ROOT
+from voxloop.paths import ROOT
 
 PYTHON = "VOXLOOP_TRAIN_PYTHON"
 """An interpreter with PyTorch, in place of .venv-train or, with GPUs, of the container."""

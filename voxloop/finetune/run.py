@@ -26,7 +26,7 @@ from shared.errors import InputError, StartupError
 from voxloop.finetune import data, machine
 from voxloop.finetune import recipe as recipes
 from voxloop.finetune.recipe import Recipe
-from voxloop.stack import ROOT
+from voxloop.paths import ROOT
 
 STEP = re.compile(r"step (\d+) \| epoch \d+ \| loss ([\d.]+)")
 """How Automodel, and we on the CPU, log a step."""

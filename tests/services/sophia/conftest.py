@@ -85,15 +85,13 @@ class Sophia:
 
 @asynccontextmanager
 async def served(engines: Scripted, **settings: Any) -> AsyncIterator[Sophia]:
-    app = create_app(
-        SophiaSettings(
-            riva_uri=engines.addresses["riva"],
-            riva_tls=False,
-            nova_uri=engines.addresses["nova"],
-            aurora_uri=engines.addresses["aurora"],
-            **settings,
-        )
-    )
+    peers = {
+        "riva_uri": engines.addresses["riva"],
+        "riva_tls": False,
+        "nova_uri": engines.addresses["nova"],
+        "aurora_uri": engines.addresses["aurora"],
+    }
+    app = create_app(SophiaSettings(**peers | settings))
     config = uvicorn.Config(app, port=0, log_config=None, ws=WebSockets, ws_max_size=1 << 20)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())

@@ -12,8 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from services.sophia.settings import SophiaSettings
-from services.sophia.voice_ws import (
+from services.sophia.connection import (
     CLOSE_BUSY,
     CLOSE_EXPIRED,
     CLOSE_IDLE,
@@ -21,6 +20,7 @@ from services.sophia.voice_ws import (
     CLOSE_TOO_LONG,
     FLUSH_DEADLINE_S,
 )
+from services.sophia.settings import SophiaSettings
 from shared.app import GRACE_S
 from shared.audio import RATE, read_wav
 from tests.conftest import ROOT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from services.sophia import pronunciations
@@ -48,6 +49,57 @@ async def test_every_request_carries_it(engines: Scripted, tmp_path: Path) -> No
         await client.until("reply.done")
     assert engines.synthesis.dictionary == "Voxloop  ˈvɑkslup"
     assert engines.synthesis.spoken == ['<speak><prosody rate="50%">Hello there.</prosody></speak>']
+
+
+def trial(server: RivaServer, *entries: str) -> tuple[pronunciations.Trial, list[str]]:
+    """A trial by the embedded voice, and what it tried so far."""
+    tried: list[str] = []
+
+    def open_riva(dictionary: str) -> Riva:
+        tried.append(dictionary)
+        return Riva(Endpoint("riva", server.uri, use_tls=True, ca=server.ca), 20, dictionary)
+
+    return pronunciations.Trial(",".join(entries), open_riva), tried
+
+
+async def test_a_voice_that_knows_every_symbol_is_asked_once(riva: RivaServer) -> None:
+    good, tried = trial(riva, "tomato  kæt", "NVIDIA  {@EH0}{@N}")
+    await good.probe()
+    await good.probe()
+    assert tried == ["tomato  kæt,NVIDIA  {@EH0}{@N}"]
+
+
+async def test_entries_that_the_voice_does_not_know_are_named(riva: RivaServer) -> None:
+    entries = [f"{letter}word  kæt" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    entries[3], entries[20] = "tomato  %", "NVIDIA  {@QQ}"
+    bad, tried = trial(riva, *entries)
+    with pytest.raises(SettingsError) as refused:
+        await bad.probe()
+    assert str(refused.value).endswith("the symbols of `tomato  %`, `NVIDIA  {@QQ}`")
+    asked = len(tried)
+    with pytest.raises(SettingsError):
+        await bad.probe()
+    assert len(tried) == asked, "it is known by now"
+
+
+async def test_a_word_that_the_voice_refuses_without_its_entry_as_well_is_not_blamed_on_it(
+    riva: RivaServer,
+) -> None:
+    await trial(riva, "tomato  kæt", "<speak><break time='soon'/></speak>  kæt")[0].probe()
+
+
+async def test_sophia_is_ready_once_the_voice_knows_every_entry(
+    engines: Scripted, riva: RivaServer, tmp_path: Path
+) -> None:
+    path = written(tmp_path, "Voxloop  ˈvɑkslup\ntomato  %\n")
+    async with served(engines, pronunciations=path) as sophia, httpx.AsyncClient() as http:
+        readiness = await http.get(f"http://{sophia.address}/readyz")
+        assert readiness.status_code == 200, "the scripted voice knows all symbols"
+    real = {"riva_uri": riva.uri, "riva_tls": True, "riva_ca": riva.ca}
+    async with served(engines, pronunciations=path, **real) as sophia, httpx.AsyncClient() as http:
+        readiness = await http.get(f"http://{sophia.address}/readyz")
+    assert readiness.status_code == 503
+    assert "`tomato  %`" in readiness.json()["dependencies"]["pronunciations"]["error"]
 
 
 async def spoken(

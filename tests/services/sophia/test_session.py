@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.sophia.answers import Answers
-from services.sophia.events import Error, Event, Interrupted, ReplyStarted
+from services.sophia.engines import Engines
+from services.sophia.events import Error, Event, Interrupted, ReplyStarted, SpeechStarted
 from services.sophia.face import Face
 from services.sophia.history import History, Message
 from services.sophia.outbox import Outbox
 from services.sophia.riva import Riva
-from services.sophia.session import Session, SessionConfig
+from services.sophia.session import Session
+from services.sophia.session_config import SessionConfig
 from services.sophia.settings import SophiaSettings
 from services.sophia.tools import Toolbox
-from services.sophia.turn import Engines
+from shared.audio import RATE, read_wav
 from shared.channels import Endpoint
+from tests.conftest import ROOT
 from tests.services.sophia.engines import Scripted
 
 
@@ -25,7 +28,9 @@ class OverError(Exception):
 
 
 @asynccontextmanager
-async def conversation(engines: Scripted) -> AsyncIterator[tuple[Session, Outbox]]:
+async def conversation(
+    engines: Scripted, config: SessionConfig | None = None
+) -> AsyncIterator[tuple[Session, Outbox]]:
     """A session on no wire, so that a test may choose the very step at which something happens."""
     peers = Engines(
         Riva(Endpoint("riva", engines.addresses["riva"]), 5),
@@ -37,7 +42,7 @@ async def conversation(engines: Scripted) -> AsyncIterator[tuple[Session, Outbox
     try:
         async with asyncio.TaskGroup() as tasks:
             yield (
-                Session(SessionConfig(), peers, SophiaSettings(), History(1000), outbox, tasks),
+                Session(config or SessionConfig(), peers, SophiaSettings(), History(1000), outbox, tasks),
                 outbox,
             )
             raise OverError
@@ -56,7 +61,7 @@ async def emitted(outbox: Outbox) -> list[Event]:
 
 
 def reply_task() -> asyncio.Task[None]:
-    (task,) = (task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Session._run")
+    (task,) = (task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Reply._run")
     return task
 
 
@@ -75,3 +80,13 @@ async def test_a_turn_that_fails_while_it_is_interrupted_ends_once(engines: Scri
             Interrupted(1, "", 0)
         ]
         assert session.history.messages == [Message("user", "hello")]
+
+
+async def test_a_session_that_only_tells_what_is_said_is_calm_behind_it(engines: Scripted) -> None:
+    speech = read_wav(ROOT / "samples" / "question.wav")[RATE * 2 * 4 // 10 :]
+    async with conversation(engines, SessionConfig(answers=False)) as (session, outbox):
+        session.audio(speech[:RATE])
+        assert await outbox.get() == SpeechStarted()
+        await engines.recognition.opened()
+        engines.recognition.final("what time is it")
+        await asyncio.wait_for(session.until_calm(), 5)

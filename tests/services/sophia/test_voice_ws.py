@@ -11,7 +11,7 @@ from websockets.typing import Origin
 
 from services.sophia.events import Animation, Error
 from services.sophia.metrics import SESSIONS
-from services.sophia.voice_ws import encode, parse
+from services.sophia.voice_messages import encode, parse
 from shared.errors import InputError
 from tests.services.sophia.conftest import Client, Sophia, served
 from tests.services.sophia.engines import WORD_MS, Scripted

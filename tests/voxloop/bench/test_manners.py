@@ -82,7 +82,7 @@ def test_the_way_of_a_clip_is_the_sum_of_its_parts_and_the_rest() -> None:
 
 def test_a_benchmark_without_a_short_form_says_so_before_anything_starts() -> None:
     with pytest.raises(StartupError, match="no short form"):
-        next(bench.run("nova", short=True))
+        next(bench.run(bench.Benchmark.NOVA, short=True))
 
 
 def test_the_whole_product_is_measured() -> None:

@@ -150,4 +150,4 @@ def test_without_matplotlib_a_plot_is_refused_before_anything_starts(
 
 def test_a_benchmark_without_a_picture_says_so(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="no plot"):
-        list(bench.run("speech", tmp_path / "speech.png"))
+        list(bench.run(bench.Benchmark.SPEECH, tmp_path / "speech.png"))

@@ -1,0 +1,83 @@
+"""Hush first, decide then: what speech over a reply does to it.
+
+A reply is held at once when somebody speaks over it. What is heard then says whether it was meant, and
+what has said so by no time was not; docs/architecture.md has the whole table.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+from services.sophia.backchannel import is_backchannel
+from services.sophia.hearing import Heard
+from services.sophia.settings import SophiaSettings
+from services.sophia.words import words
+
+
+class Outcome(StrEnum):
+    """What speech over a reply was."""
+
+    WORDS = "words"
+    LONG_SPEECH = "long speech"
+    BACKCHANNEL = "backchannel"
+    NOISE = "noise"
+
+
+class Hush:
+    """Of one session. It holds nothing itself: it is told what is heard, and answers what that was once it is
+    decided. WORDS and LONG_SPEECH end the reply, the others let it go on. Times are s on the caller's clock.
+    """
+
+    def __init__(self, settings: SophiaSettings) -> None:
+        self.paused = False
+        """Whether the reply is held."""
+        self._settings = settings
+        self._until = math.inf  # the reply is held no longer
+        self._doubted: list[str] = []  # the words of the newest interim over a reply
+
+    def speech_began(self, now: float, *, over_reply: bool) -> float:
+        """When it is decided at the latest; inf where there is no reply that it would hold."""
+        self._doubted = []
+        if over_reply and not self.paused:
+            # Long enough for lasting speech to show itself. Neither one cough after another nor a
+            # microphone that falls silent in the middle of a word may hold a reply for ever.
+            settings = self._settings
+            longest_ms = 2 * (settings.interrupt_after_ms + settings.resume_after_ms)
+            self.paused, self._until = True, now + longest_ms / 1e3
+        return self._until
+
+    def speech_stopped(self, now: float) -> float:
+        """When it is decided at the latest: words that have not come by then were none."""
+        return min(now + self._settings.resume_after_ms / 1e3, self._until)
+
+    def speech_lasts(self, voiced_ms: float) -> Outcome | None:
+        """What held the reply, of which so much was heard by now; None while that is open."""
+        if voiced_ms >= self._settings.interrupt_after_ms:
+            return Outcome.LONG_SPEECH
+        if self._doubted and voiced_ms >= self._settings.word_ms:
+            return Outcome.WORDS
+        return None
+
+    def heard(self, heard: Heard, speech_ms: float, language: str) -> Outcome | None:
+        """What these words over a reply are, of speech that lasted `speech_ms`; None while that is open."""
+        if is_backchannel(heard.text, language):
+            return Outcome.BACKCHANNEL if heard.is_final else None
+        if self._is_doubtful(heard, speech_ms):
+            return Outcome.NOISE if heard.is_final else None
+        return Outcome.WORDS
+
+    def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
+        """What may be a cough or a murmur: the shorter the speech, the surer Riva has to be of its words. An
+        interim waits for the next one, for the final, or for the speech to last; a final without a confidence
+        (0) is believed."""
+        settings, said, doubted = self._settings, words(heard.text), self._doubted
+        self._doubted = [] if heard.is_final else said
+        shortness = 1 - min(1.0, speech_ms / settings.word_ms) if settings.word_ms else 0.0
+        if heard.is_final:
+            return 0 < heard.confidence < settings.sure_confidence * shortness
+        return heard.confidence < settings.sure_stability * shortness and said != doubted
+
+    def over(self) -> None:
+        """The reply goes on, or has ended."""
+        self.paused, self._until = False, math.inf
