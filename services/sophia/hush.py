@@ -7,12 +7,18 @@ what has said so by no time was not; docs/architecture.md has the whole table.
 from __future__ import annotations
 
 import math
+from collections import deque
 from enum import StrEnum
 
 from services.sophia.backchannel import is_backchannel
 from services.sophia.hearing import Heard
+from services.sophia.murmur import is_murmur
 from services.sophia.settings import SophiaSettings
 from services.sophia.words import words
+from shared.audio import duration_s
+
+RECENT_S = 2.0
+"""Sound over a reply is kept for so long: Riva's final of a murmur comes up to a second behind it."""
 
 
 class Outcome(StrEnum):
@@ -35,6 +41,15 @@ class Hush:
         self._settings = settings
         self._until = math.inf  # the reply is held no longer
         self._doubted: list[str] = []  # the words of the newest interim over a reply
+        self._recent: deque[bytes] = deque()
+        self._recent_s = 0.0
+
+    def listen(self, pcm: bytes) -> None:
+        """What the microphone hears while a reply sounds: PCM16 mono at 16 kHz."""
+        self._recent.append(pcm)
+        self._recent_s += duration_s(pcm)
+        while self._recent_s > RECENT_S:
+            self._recent_s -= duration_s(self._recent.popleft())
 
     def speech_began(self, now: float, *, over_reply: bool) -> float:
         """When it is decided at the latest; inf where there is no reply that it would hold."""
@@ -65,6 +80,9 @@ class Hush:
             return Outcome.BACKCHANNEL if heard.is_final else None
         if self._is_doubtful(heard, speech_ms):
             return Outcome.NOISE if heard.is_final else None
+        if speech_ms < self._settings.interrupt_after_ms and is_murmur(b"".join(self._recent)):
+            self._doubted = []  # that it lasts makes it no word
+            return Outcome.BACKCHANNEL if heard.is_final else None
         return Outcome.WORDS
 
     def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
@@ -81,3 +99,9 @@ class Hush:
     def over(self) -> None:
         """The reply goes on, or has ended."""
         self.paused, self._until = False, math.inf
+
+    def forget(self) -> None:
+        """It has ended, and what was heard over it is nobody's concern any more."""
+        self.over()
+        self._recent.clear()
+        self._recent_s = 0.0

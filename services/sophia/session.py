@@ -96,6 +96,8 @@ class Session:
             return
         for began in self._vad.feed(pcm):
             self._on_speech_started() if began else self._on_speech_stopped()
+        if self.replies.present is not None:
+            self._hush.listen(pcm)
         if self._hush.paused and (outcome := self._hush.speech_lasts(self._vad.voiced_ms)) is not None:
             self.replies.interrupt(outcome)
         if self._vad.quiet_ms >= self._quiet_gap.after_ms:
@@ -205,7 +207,7 @@ class Session:
         self.replies.resume(outcome)
 
     def _on_reply_over(self) -> None:
-        self._hush.over()
+        self._hush.forget()
         self._calmed.set()
 
     def _on_quiet_gap(self) -> None:

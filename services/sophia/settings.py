@@ -65,7 +65,7 @@ class SophiaSettings(ServiceSettings):
     """Speech over a reply that lasts this long interrupts it, even where no word was recognised."""
     resume_after_ms: Milliseconds = 500
     """A paused reply goes on when this long after the speech no word has come."""
-    word_ms: Milliseconds = 400
+    word_ms: Milliseconds = 300
     """Words over a reply, of less speech than this, may be a cough or a murmur: the shorter it was, the surer
     Riva has to be of them before they interrupt. With 0, every word is believed."""
     sure_stability: Annotated[float, Field(ge=0, le=1)] = 0.75

@@ -10,6 +10,7 @@ import pytest
 
 from shared.audio import RATE, read_wav
 from tests.conftest import ROOT
+from tests.fixtures.spoken import said
 from tests.services.sophia.conftest import Client, Sophia, served
 from tests.services.sophia.engines import WORD_MS, Scripted
 
@@ -238,6 +239,17 @@ async def test_a_recogniser_that_tells_no_confidence_is_believed(sophia: Sophia,
         await client.until("reply.paused")
         sophia.engines.recognition.final("stop", confidence=0.0)
         await client.until("interrupted")
+
+
+async def test_a_murmur_is_no_interruption_whatever_word_riva_is_sure_of(sophia: Sophia) -> None:
+    async with sophia.session() as client:
+        await speaking(sophia, client)
+        await client.say(said("Uh-huh."))
+        await client.until("reply.paused")
+        sophia.engines.recognition.interim("who", stability=0.9)
+        sophia.engines.recognition.final("Who?", confidence=0.98)
+        await client.until("reply.resumed")
+    assert not client.of("interrupted")
 
 
 async def test_lasting_speech_interrupts_without_a_word(engines: Scripted, speech: bytes) -> None:
