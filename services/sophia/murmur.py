@@ -25,7 +25,7 @@ ABOVE_SILENCE_DB = 20
 """The loudest frame of any sound at all."""
 LOUD_DB, AUDIBLE_DB = 12, 25
 """Below the loudest, the frames that are compared, and those that may hiss."""
-ALIKE_DB = 4.0
+ALIKE_DB = 4.6
 """A murmur's shapes differ from their mean by less, on average."""
 HISSES = 2
 """So many frames with more sound above 3.5 kHz than below 1.1 kHz are a consonant's."""
