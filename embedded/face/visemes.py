@@ -7,8 +7,8 @@ the one after; then each articulator is smoothed over the time that its flesh ta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from embedded.face.blendshapes import ARTICULATORS, CLOSE, Array
 from embedded.face.features import HOPS_PER_S
+from shared.phones import PAUSE, Phone
 
 FREE = np.nan
 MIN_CLOSED_S = 0.04
@@ -76,7 +77,7 @@ _ARPABET: Mapping[str, str] = {
     "V": "v", "W": "w", "WH": "w", "Y": "j", "Z": "z", "ZH": "ʒ",
 }  # fmt: skip
 
-_PAUSES = frozenset({"", "_", "_:", "SIL", "SP", "SPN", "PAU", "H#"})
+_PAUSES = frozenset({"", PAUSE, "_:", "SIL", "SP", "SPN", "PAU", "H#"})
 _REST: Array = np.zeros(len(ARTICULATORS), np.float32)
 
 LONGEST_LABEL = 16
@@ -89,16 +90,6 @@ _REACH = max(_SPANS) // 2
 """Hops on both sides of one that its smoothing sees."""
 CONTEXT = _REACH + 32
 """Hops on both sides of one that it may depend on: what is free for longer than 0.3 s comes to rest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Phone:
-    """Sounds from `start_s` to `end_s`, in s from the first sample."""
-
-    start_s: float
-    end_s: float
-    label: str
-    """IPA as espeak-ng writes it, or ARPAbet; "" and the like are pauses."""
 
 
 @lru_cache(1024)
@@ -142,14 +133,21 @@ def track(phones: Sequence[Phone], first: int, count: int) -> tuple[Array, NDArr
 
 def _lay(targets: Array, known: NDArray[np.bool_], phone: Phone, moves: Array, first: int) -> None:
     """The phone's movements share its time evenly."""
-    edges = np.linspace(phone.start_s, phone.end_s, len(moves) + 1)
+    step_s = (phone.end_s - phone.start_s) / len(moves)
+    start_s = phone.start_s
     if moves[0, CLOSE] == 1:
-        edges[0] = min(edges[0], edges[1] - MIN_CLOSED_S)
-    # A hop belongs to the phone in which its middle lies.
-    hops = np.clip(np.ceil(edges * HOPS_PER_S - 0.5).astype(int) - first, 0, len(targets))
-    for move, start, end in zip(moves, hops, hops[1:], strict=False):
-        targets[start:end] = move
-    known[hops[0] : hops[-1]] = True
+        start_s = min(start_s, phone.start_s + step_s - MIN_CLOSED_S)
+    begun = at = _hop(start_s, first, len(targets))
+    for number, move in enumerate(moves, 1):
+        until = _hop(phone.start_s + number * step_s, first, len(targets))
+        targets[at:until] = move
+        at = until
+    known[begun:at] = True
+
+
+def _hop(time_s: float, first: int, count: int) -> int:
+    """The row of the first hop whose middle does not lie before `time_s`."""
+    return min(max(math.ceil(time_s * HOPS_PER_S - 0.5) - first, 0), count)
 
 
 def _fill(targets: Array) -> None:

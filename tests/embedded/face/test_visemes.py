@@ -3,9 +3,10 @@ import pytest
 
 from embedded.face.blendshapes import CLOSE, FV, JAW, ROUND, SIBILANT, SPREAD, TONGUE, speak
 from embedded.face.engine import FPS
-from embedded.face.visemes import MIN_CLOSED_S, Phone, is_closed, movements, track
+from embedded.face.visemes import MIN_CLOSED_S, is_closed, movements, track
 from embedded.speech.espeak import Espeak, PhoneMark
 from embedded.speech.voices import VOICES
+from shared.phones import Phone
 
 TEXTS = {
     "en-US": "Thirty-four zoos measure a church, judge. Bottle, little button; fire, hour, there, poor idea.",
