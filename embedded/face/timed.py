@@ -32,7 +32,7 @@ _BLEND = 5
 _RAMP: Array = np.full(_BLEND, 1 / _BLEND, np.float32)
 _AHEAD = 20
 """Hops that are laid out beyond those asked for: sound comes in smaller pieces than phones."""
-_start = attrgetter("start_s")
+_start, _end = attrgetter("start_s"), attrgetter("end_s")
 
 
 class TimedPhones:
@@ -49,13 +49,15 @@ class TimedPhones:
         self._first = 0  # hop number of the first row of both
 
     def add(self, phones: Iterable[Phone]) -> None:
+        before = self.used
         for phone in phones:
             fault = self._fault(phone) or self._insert(phone)
             if fault:
                 self.faults[fault] += 1
             else:
                 self.used += 1
-        self._moves, self._share = self._moves[:0], self._share[:0]
+        if self.used > before:
+            self._moves, self._share = self._moves[:0], self._share[:0]
 
     def lay_over(self, heard: Array, first: int) -> Array:
         """`heard` (n, 7) are the articulators of the hops from number `first` on, read from the sound; phones
@@ -72,7 +74,7 @@ class TimedPhones:
         return laid
 
     def _lay_out(self, first: int, count: int) -> None:
-        del self._phones[: bisect(self._phones, (first - CONTEXT) / HOPS_PER_S - MAX_PHONE_S, key=_start)]
+        del self._phones[: bisect(self._phones, (first - CONTEXT) / HOPS_PER_S, key=_end)]
         near = bisect(self._phones, (first + count + CONTEXT) / HOPS_PER_S, key=_start)
         margin = _BLEND // 2
         moves, known = track(self._phones[:near], first - margin, count + 2 * margin)
