@@ -75,7 +75,7 @@ class FaceStream:
         self._put(wire.AnimateRequest(audio=pcm))
 
     def timing(self, words: Sequence[SpokenWord], phones: Sequence[Phone], offset_ms: float) -> None:
-        """What is spoken when, of a clause that begins at `offset_ms`; before its audio, where that is known."""
+        """What is spoken when, of a clause that begins at `offset_ms`; before its audio, if it can be."""
         if not words and not phones:
             return
         timing = wire.Timing()
