@@ -17,11 +17,13 @@ MAX_LABEL = 16
 
 
 def phones_of(timing: aurora_pb2.Timing) -> list[Phone]:
-    """The phones with times that are numbers, in s; the others are counted."""
+    """The phones that last for some time, in s; the others are counted."""
     phones: list[Phone] = []
     for mark in timing.phones[:MAX_PHONES]:
         if not (isfinite(mark.start_ms) and isfinite(mark.end_ms)):
             metrics.PHONES_IGNORED.labels("not a number").inc()
+        elif not 0 <= mark.start_ms < mark.end_ms:
+            metrics.PHONES_IGNORED.labels("no span of time").inc()
         elif len(mark.label) > MAX_LABEL:
             metrics.PHONES_IGNORED.labels("unknown").inc()
         else:

@@ -25,6 +25,8 @@ def test_phones_come_in_seconds() -> None:
     [
         (Mark(label="m", start_ms=math.nan, end_ms=1), "not a number"),
         (Mark(label="m", start_ms=0, end_ms=math.inf), "not a number"),
+        (Mark(label="m", start_ms=-1, end_ms=1), "no span of time"),
+        (Mark(label="m", start_ms=2, end_ms=1), "no span of time"),
         (Mark(label="m" * 17, start_ms=0, end_ms=1), "unknown"),
     ],
 )
