@@ -1,4 +1,4 @@
-"""Phone times between peers: what NVIDIA's protocols have no field for, and who may be sent it.
+"""Times of phones and words between peers: what NVIDIA's protocols have no field for, and who may be sent it.
 
 A peer that knows of them says so in its initial metadata; to any other nothing is sent, and of any other
 nothing is believed, so that NVIDIA's own servers are spoken to as ever.
@@ -19,13 +19,24 @@ PAUSE = "_"
 
 
 @dataclass(frozen=True, slots=True)
-class Phone:
+class Mark:
     """Sounds from `start_s` to `end_s`, in s from the first sample."""
 
     start_s: float
     end_s: float
     label: str
-    """IPA as espeak-ng writes it, or ARPAbet; PAUSE, "" and the like are pauses."""
+
+
+class Phone(Mark):
+    """Its label is IPA as espeak-ng writes it, or ARPAbet; PAUSE, "" and the like are pauses."""
+
+    __slots__ = ()
+
+
+class Word(Mark):
+    """Its label is how it is spelled."""
+
+    __slots__ = ()
 
 
 def said(fact: tuple[str, str], metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:

@@ -17,8 +17,8 @@ from embedded.face.blendshapes import NAMES
 from embedded.face.expression import POSES, Emotions
 from embedded.face.header import read_header
 from embedded.face.settings import FaceSettings
-from embedded.face.timed import TimedPhones
-from embedded.face.timing import read_phones
+from embedded.face.timed import TimedSpeech
+from embedded.face.timing import read_marks
 from shared import channels
 from shared.audio import BYTES_PER_SAMPLE
 from shared.errors import AudioError, InputError, Overloaded, VoxloopError
@@ -100,10 +100,10 @@ class _Stream:
                 raise InputError(
                     "after audio_stream_header only audio_with_emotion and end_of_audio may come"
                 )
-            read_phones(message, animator.phones)
+            read_marks(message, animator.timed)
             await self._animate(animator, parsed.emotions, message.audio_with_emotion, parsed.rate)
         await self._send(animator.finish())
-        await self._close(parsed.emotions, animator.phones)
+        await self._close(parsed.emotions, animator.timed)
 
     async def _animate(
         self, animator: Animator, emotions: Emotions, sound: messages_pb2.AudioWithEmotion, rate: int
@@ -128,7 +128,7 @@ class _Stream:
             await self._write(_animation(step))
             metrics.FRAMES.inc()
 
-    async def _close(self, emotions: Emotions, phones: TimedPhones) -> None:
+    async def _close(self, emotions: Emotions, timed: TimedSpeech) -> None:
         await self._write(
             Response(event=messages_pb2.Event(event_type=messages_pb2.END_OF_A2F_AUDIO_PROCESSING))
         )
@@ -137,9 +137,11 @@ class _Stream:
             await self._write(
                 _status(status_pb2.Status.WARNING, f"unknown emotions were passed over; known are {known}")
             )
-        if phones.faults:
-            faults = ", ".join(f"{count} {fault}" for fault, count in phones.faults.most_common())
-            await self._write(_status(status_pb2.Status.WARNING, f"phones were passed over: {faults}"))
+        if timed.faults:
+            faults = ", ".join(f"{count} {fault}" for fault, count in timed.faults.most_common())
+            await self._write(
+                _status(status_pb2.Status.WARNING, f"phones or words were passed over: {faults}")
+            )
         await self._write(_status(status_pb2.Status.SUCCESS, "the audio is processed"))
 
     async def _read(self) -> Request:

@@ -1,7 +1,7 @@
-"""Phones that a caller names with their times, laid over what was read from the sound.
+"""Phones and words that a caller names with their times, laid over what was read from the sound.
 
-They come with the sound or before it, and from outside: whatever cannot be a phone of this stream is passed
-over and counted by its fault, and there the face goes by the sound.
+They come with the sound or before it, and from outside: whatever cannot be of this stream is passed over and
+counted by its fault, and there the face goes by the sound. Of words, only what they say of the lips is taken.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from operator import attrgetter
 
 import numpy as np
 
-from embedded.face.blendshapes import ARTICULATORS, Array
+from embedded.face.blendshapes import ARTICULATORS, CLOSE, Array
 from embedded.face.features import HOPS_PER_S
+from embedded.face.spelling import spelled
 from embedded.face.visemes import CONTEXT, movements, track
-from shared.phones import Phone
+from shared.phones import Mark, Word
 
 MAX_WAITING = 4096
 """Phones that may be known before their sound: some five minutes of speech."""
@@ -35,33 +36,54 @@ _AHEAD = 20
 _start, _end = attrgetter("start_s"), attrgetter("end_s")
 
 
-class TimedPhones:
-    """The phones of one stream."""
+class TimedSpeech:
+    """What is spoken in one stream, and when."""
 
     def __init__(self) -> None:
         self.used = 0
         self.faults: Counter[str] = Counter()
-        """How many were passed over, by what was wrong with them."""
-        self._phones: list[Phone] = []  # in order, and none lies over another
+        """How many phones and words were passed over, by what was wrong with them."""
+        self._phones = _Phones(slice(None))
+        self._words = _Phones(slice(CLOSE, CLOSE + 1))
+
+    def add(self, marks: Iterable[Mark]) -> None:
+        for mark in marks:
+            if fault := self._add_word(mark) if isinstance(mark, Word) else self._phones.add(mark):
+                self.faults[fault] += 1
+            else:
+                self.used += 1
+
+    def _add_word(self, word: Word) -> str:
+        """Of a word that is shown already its last sounds may still be to come. One that is not spelled in
+        sounds, as "42", is none to go by and no fault."""
+        faults = [self._words.add(phone) for phone in spelled(word)]
+        return faults[-1] if faults else ""
+
+    def lay_over(self, heard: Array, first: int) -> Array:
+        """`heard` (n, 7) are the articulators of the hops from number `first` on, read from the sound; what
+        is known there takes their place. Hops rise from call to call."""
+        return self._phones.lay_over(self._words.lay_over(heard, first), first)
+
+
+class _Phones:
+    """Phones in order of which none lies over another, for those articulators that they are to move."""
+
+    def __init__(self, articulators: slice) -> None:
+        self._articulators = articulators
+        self._phones: list[Mark] = []
         self._shown_s = 0.0
         self._moves: Array = np.zeros((0, len(ARTICULATORS)), np.float32)
         self._share: Array = np.zeros(0, np.float32)
         self._first = 0  # hop number of the first row of both
 
-    def add(self, phones: Iterable[Phone]) -> None:
-        before = self.used
-        for phone in phones:
-            fault = self._fault(phone) or self._insert(phone)
-            if fault:
-                self.faults[fault] += 1
-            else:
-                self.used += 1
-        if self.used > before:
+    def add(self, phone: Mark) -> str:
+        """What is wrong with it, or nothing."""
+        fault = self._fault(phone) or self._insert(phone)
+        if not fault:
             self._moves, self._share = self._moves[:0], self._share[:0]
+        return fault
 
     def lay_over(self, heard: Array, first: int) -> Array:
-        """`heard` (n, 7) are the articulators of the hops from number `first` on, read from the sound; phones
-        that are known there take their place. Hops rise from call to call."""
         until = first + len(heard)
         self._shown_s = until / HOPS_PER_S
         if not self._phones:
@@ -70,7 +92,8 @@ class TimedPhones:
             self._lay_out(first, len(heard) + _AHEAD)
         rows = slice(first - self._first, until - self._first)
         share = self._share[rows, None]
-        laid: Array = heard * (1 - share) + self._moves[rows] * share
+        laid, moved = heard.copy(), self._articulators
+        laid[:, moved] += share * (self._moves[rows] - heard)[:, moved]
         return laid
 
     def _lay_out(self, first: int, count: int) -> None:
@@ -81,7 +104,7 @@ class TimedPhones:
         self._first, self._moves = first, moves[margin : margin + count]
         self._share = np.convolve(known.astype(np.float32), _RAMP, "valid") * known[margin : margin + count]
 
-    def _fault(self, phone: Phone) -> str:
+    def _fault(self, phone: Mark) -> str:
         if not (math.isfinite(phone.start_s) and math.isfinite(phone.end_s)):
             return "not a number"
         if not 0 <= phone.start_s < phone.end_s <= phone.start_s + MAX_PHONE_S:
@@ -90,7 +113,7 @@ class TimedPhones:
             return "unknown"
         return "too late" if phone.end_s <= self._shown_s else ""
 
-    def _insert(self, phone: Phone) -> str:
+    def _insert(self, phone: Mark) -> str:
         """In its place; what rounding lays over a neighbour is cut off."""
         if len(self._phones) >= MAX_WAITING:
             return "too many"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from embedded.face.blendshapes import ARTICULATORS, CLOSE, Array
 from embedded.face.features import HOPS_PER_S
-from shared.phones import PAUSE, Phone
+from shared.phones import PAUSE, Mark
 
 FREE = np.nan
 MIN_CLOSED_S = 0.04
@@ -113,7 +113,7 @@ def is_closed(label: str) -> bool:
     return moves is not None and bool((moves[:, CLOSE] == 1).any())
 
 
-def track(phones: Sequence[Phone], first: int, count: int) -> tuple[Array, NDArray[np.bool_]]:
+def track(phones: Sequence[Mark], first: int, count: int) -> tuple[Array, NDArray[np.bool_]]:
     """Articulators (count, 7) at the middles of the hops from number `first` on, and (count,) whether a phone
     was known there; what lies between is 0. Phones are in order and do not overlap."""
     if not count:
@@ -131,7 +131,7 @@ def track(phones: Sequence[Phone], first: int, count: int) -> tuple[Array, NDArr
     return shown, inner
 
 
-def _lay(targets: Array, known: NDArray[np.bool_], phone: Phone, moves: Array, first: int) -> None:
+def _lay(targets: Array, known: NDArray[np.bool_], phone: Mark, moves: Array, first: int) -> None:
     """The phone's movements share its time evenly."""
     step_s = (phone.end_s - phone.start_s) / len(moves)
     start_s = phone.start_s

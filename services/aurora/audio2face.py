@@ -18,7 +18,7 @@ from shared import channels
 from shared.audio import BYTES_PER_SAMPLE, RATE, duration_s
 from shared.channels import Endpoint
 from shared.errors import PeerProtocol, PeerRefused, PeerTimeout
-from shared.phones import TAKEN, Phone, said
+from shared.phones import TAKEN, Mark, Phone, said
 from shared.verdict import Verdict
 from shared.wire.audio2face import audio_pb2, messages_pb2, status_pb2
 from shared.wire.audio2face.controller_pb2_grpc import A2FControllerServiceStub
@@ -34,8 +34,8 @@ LEAD_S = 1.0
 """How far past its sound a frame may lie: Audio2Face fills its last window up."""
 PIECE_S = 1.0
 """Sound goes out in pieces of at most this length; Audio2Face takes none above 10 s."""
-MAX_PHONES = 1024
-"""That may lie ahead of the sound: a minute of speech. What is more is not told."""
+MAX_MARKS = 1024
+"""Phones and words that may lie ahead of the sound: a minute of speech. What is more is not told."""
 PROBE_MS = 40
 """Silence that /readyz has animated: one frame's worth."""
 
@@ -68,7 +68,7 @@ class Audio2Face:
         self.frame_timeout_s = frame_timeout_s
         self._channel = channels.open_channel(endpoint)
         self._stub = A2FControllerServiceStub(self._channel)
-        self.takes_phones = False
+        self.takes_marks = False
         """What it said last. Until it has said anything, faces are made from sound alone."""
 
     async def close(self) -> None:
@@ -99,7 +99,7 @@ class FaceStream:
         self._audio2face = audio2face
         self._call = call = audio2face.call()
         self._emotions = emotions
-        self._phones: list[Phone] = []  # not sent yet
+        self._marks: list[Mark] = []  # not sent yet
         # Iterating reads what is left after a failed write, which read() does not; the status comes after it.
         self._responses = aiter(call)
         self._verdict = Verdict(call)
@@ -144,22 +144,23 @@ class FaceStream:
             piece = messages_pb2.AudioWithEmotion(audio_buffer=pcm[start : start + size])
             if emotions is not None and start == 0:
                 piece.emotions.add(time_code=self._debt.sent_s, emotion=emotions)
-            await self._write(self._with_phones(Request(audio_with_emotion=piece)))
+            await self._write(self._with_marks(Request(audio_with_emotion=piece)))
             self._debt.sent(duration_s(piece.audio_buffer))
 
-    def tell(self, phones: Sequence[Phone]) -> None:
-        """Phones, in s from the first sample of this stream; they go with the sound that is sent next."""
-        ahead = [phone for phone in (*self._phones, *phones) if phone.end_s > self._debt.sent_s]
-        self._phones = ahead[:MAX_PHONES]
+    def tell(self, marks: Sequence[Mark]) -> None:
+        """Phones and words, in s from the first sample of this stream; they go with the next sound."""
+        ahead = [mark for mark in (*self._marks, *marks) if mark.end_s > self._debt.sent_s]
+        self._marks = ahead[:MAX_MARKS]
 
-    def _with_phones(self, message: Request) -> Request:
+    def _with_marks(self, message: Request) -> Request:
         """Its bytes, then those of a message of ours: see proto/face/v1/face.proto."""
-        if self._audio2face.takes_phones and self._phones:
+        if self._audio2face.takes_marks and self._marks:
             timing = face_pb2.Timing()
-            for phone in self._phones:
-                timing.phones.add(label=phone.label, start_s=phone.start_s, end_s=phone.end_s)
+            for mark in self._marks:
+                kind = timing.phones if isinstance(mark, Phone) else timing.words
+                kind.add(label=mark.label, start_s=mark.start_s, end_s=mark.end_s)
             message.MergeFromString(timing.SerializeToString())
-            self._phones.clear()
+            self._marks.clear()
         return message
 
     async def end(self) -> None:
@@ -213,7 +214,7 @@ class FaceStream:
                 message = await anext(self._responses, None)
                 if message is not None and not self._introduced:
                     self._introduced = True
-                    self._audio2face.takes_phones = said(TAKEN, await self._call.initial_metadata())
+                    self._audio2face.takes_marks = said(TAKEN, await self._call.initial_metadata())
                 return message
         except TimeoutError:
             raise PeerTimeout(PEER, "owes frames and sends none") from None

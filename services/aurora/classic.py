@@ -25,7 +25,7 @@ from shared.audio import BYTES_PER_SAMPLE, RATE
 from shared.channels import Endpoint
 from shared.emotions import EMOTIONS
 from shared.errors import PeerError, PeerProtocol, PeerRefused, PeerTimeout, PeerUnavailable
-from shared.phones import Phone
+from shared.phones import Mark
 from shared.wire.audio2face import classic_pb2 as wire
 from shared.wire.audio2face.classic_pb2_grpc import Audio2FaceStub
 
@@ -171,7 +171,7 @@ class ClassicStream:
             message = wire.PushAudioStreamRequest(audio_data=samples.astype("<f4").tobytes())
             await self._audio2face.write(self._call, message)
 
-    def tell(self, phones: Sequence[Phone]) -> None:
+    def tell(self, marks: Sequence[Mark]) -> None:
         """It knows none."""
 
     async def _in_time(self, seconds: float) -> None:

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Self
 
 from services.aurora import metrics
-from services.aurora.audio2face import MAX_PHONES, PEER, Audio2Face, Emotions, FaceStream, Frame, Names
+from services.aurora.audio2face import MAX_MARKS, PEER, Audio2Face, Emotions, FaceStream, Frame, Names
 from shared.audio import BYTES_PER_SAMPLE, RATE, is_silent
 from shared.errors import PeerProtocol
-from shared.phones import Phone
+from shared.phones import Mark
 
 SEAM_SAMPLES = RATE // 10
 """Seams lie on this grid, which is three frames at 30 fps: the frames of both sides stay evenly spaced."""
@@ -37,7 +37,7 @@ class LongStream:
         self._samples = 0  # that the newest stream got
         self._streams: deque[tuple[FaceStream, float]] = deque()  # not all read yet; when each began
         self._begun = 0  # samples before the newest stream
-        self._phones: list[Phone] = []  # that lie ahead of the sound
+        self._marks: list[Mark] = []  # that lie ahead of the sound
 
     async def __aenter__(self) -> Self:
         await self._begin()
@@ -60,12 +60,12 @@ class LongStream:
             pcm, emotions = pcm[head:], None  # the new stream has begun with them
         await self._feed(pcm, emotions)
 
-    def tell(self, phones: Sequence[Phone]) -> None:
-        """Phones, in s from the first sample of all. Those beyond a seam are told again behind it."""
+    def tell(self, marks: Sequence[Mark]) -> None:
+        """Phones and words, in s from the first sample of all; beyond a seam they are told again."""
         heard_s = (self._begun + self._samples) / RATE
-        ahead = [phone for phone in (*self._phones, *phones) if phone.end_s > heard_s]
-        self._phones = ahead[:MAX_PHONES]
-        self._pass_on(phones)
+        ahead = [mark for mark in (*self._marks, *marks) if mark.end_s > heard_s]
+        self._marks = ahead[:MAX_MARKS]
+        self._pass_on(marks)
 
     async def end(self) -> None:
         await self._streams[-1][0].end()
@@ -107,14 +107,14 @@ class LongStream:
         await stream.open()
         self._streams.append((stream, self._begun / RATE))
         self._samples = 0
-        self._pass_on(self._phones)
+        self._pass_on(self._marks)
 
-    def _pass_on(self, phones: Sequence[Phone]) -> None:
+    def _pass_on(self, marks: Sequence[Mark]) -> None:
         stream, begun_s = self._streams[-1]
         stream.tell(
             [
-                replace(phone, start_s=max(0.0, phone.start_s - begun_s), end_s=phone.end_s - begun_s)
-                for phone in phones
+                replace(mark, start_s=max(0.0, mark.start_s - begun_s), end_s=mark.end_s - begun_s)
+                for mark in marks
             ]
         )
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from services.aurora.audio2face import Emotions, Frame, Names
-from shared.phones import Phone
+from shared.phones import Mark
 
 
 class Stream(Protocol):
@@ -23,8 +23,8 @@ class Stream(Protocol):
     async def send(self, pcm: bytes, emotions: Emotions | None = None) -> None:
         """PCM16 mono at 16 kHz; `emotions` hold from its first sample on."""
 
-    def tell(self, phones: Sequence[Phone]) -> None:
-        """Phones of the sound that comes next. An upstream that has no use for them drops them."""
+    def tell(self, marks: Sequence[Mark]) -> None:
+        """Phones and words of the sound that comes next. An upstream that has no use for them drops them."""
 
     async def end(self) -> None: ...
 

@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from shared.phones import TAKEN, said
 from shared.verdict import Verdict
 from shared.wire.audio2face import audio_pb2, messages_pb2, status_pb2
 from shared.wire.audio2face.controller_pb2_grpc import A2FControllerServiceStub
@@ -228,13 +229,23 @@ async def test_phones_that_come_with_the_sound_are_shown(stub: A2FControllerServ
     press = answer.shape("MouthPressLeft")
     assert [frame for frame, weight in enumerate(press) if weight > 0.4] == [5, 6, 7, 14, 15, 16]
     assert [status.code for status in answer.statuses] == [status_pb2.Status.SUCCESS]
-    assert ("voxloop-phones", "taken") in tuple(await stub.ProcessAudioStream().initial_metadata())
+    call = stub.ProcessAudioStream(timeout=30)
+    assert said(TAKEN, await call.initial_metadata())
+    call.cancel()
+
+
+async def test_words_that_come_with_the_sound_are_shown(stub: A2FControllerServiceAsyncStub) -> None:
+    first, *rest = cut(face.vowel(1), 0.25)
+    timing = face_pb2.Timing(words=[face_pb2.Mark(label="mop", start_s=0.3, end_s=0.7)])
+    spoken = Request.FromString(first.SerializeToString() + timing.SerializeToString())
+    press = (await converse(stub, [opened(), spoken, *rest, END])).shape("MouthPressLeft")
+    assert [frame for frame, weight in enumerate(press) if weight > 0.4] == [10, 11, 12, 18, 19, 20]
 
 
 async def test_phones_that_cannot_be_are_named_and_the_rest_goes_on(
     stub: A2FControllerServiceAsyncStub, audio2face: Audio2FaceServer
 ) -> None:
-    unknown = audio2face.metrics.value("voxloop_face_phones_total", outcome="unknown")
+    unknown = audio2face.metrics.value("voxloop_face_marks_total", outcome="unknown")
     first, *rest = cut(face.vowel(1), 0.25)
     bad = (("?", 0.1, 0.2), ("!", 0.1, 0.2), ("m", math.nan, 0.2), ("m", -1, 0.2), ("m", 0.2, 0.1))
     last = told(sound(face.vowel(0.25)), ("m", 0.1, 0.2))
@@ -243,10 +254,10 @@ async def test_phones_that_cannot_be_are_named_and_the_rest_goes_on(
     assert len(answer.weights) == len(plain.weights)
     warning, success = answer.statuses
     assert warning.message == (
-        "phones were passed over: 2 unknown, 2 no span of time, 1 not a number, 1 too late"
+        "phones or words were passed over: 2 unknown, 2 no span of time, 1 not a number, 1 too late"
     )
     assert success.code == status_pb2.Status.SUCCESS
-    assert audio2face.metrics.value("voxloop_face_phones_total", outcome="unknown") == unknown + 2
+    assert audio2face.metrics.value("voxloop_face_marks_total", outcome="unknown") == unknown + 2
 
 
 @pytest.mark.parametrize(

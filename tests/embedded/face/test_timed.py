@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedded.face.blendshapes import ARTICULATORS, CLOSE, JAW, Array
-from embedded.face.timed import MAX_WAITING, TimedPhones
-from shared.phones import Phone
+from embedded.face.timed import MAX_WAITING, TimedSpeech
+from shared.phones import Mark, Phone, Word
 
 OPEN: Array = np.zeros((200, len(ARTICULATORS)), np.float32)
 OPEN[:, JAW] = 0.5
@@ -18,9 +19,9 @@ OPEN[:, JAW] = 0.5
 WORD = [Phone(0.5, 0.6, "m"), Phone(0.6, 0.8, "ˈaɪ"), Phone(0.8, 0.9, "p")]
 
 
-def laid(phones: list[Phone], sizes: tuple[int, ...] = (200,)) -> Array:
-    timed = TimedPhones()
-    timed.add(phones)
+def laid(marks: Sequence[Mark], sizes: tuple[int, ...] = (200,)) -> Array:
+    timed = TimedSpeech()
+    timed.add(marks)
     parts, first = [], 0
     for size in sizes:
         parts.append(timed.lay_over(OPEN[first : first + size], first))
@@ -55,7 +56,7 @@ def test_it_does_not_matter_how_the_sound_was_cut(sizes: list[int]) -> None:
 
 
 def test_nor_when_phones_come_as_long_as_it_is_before_their_sound() -> None:
-    timed, parts = TimedPhones(), []
+    timed, parts = TimedSpeech(), []
     for first in range(0, 200, 10):
         timed.add(phone for phone in WORD if first <= phone.start_s * 100 - 40 < first + 10)
         parts.append(timed.lay_over(OPEN[first : first + 10], first))
@@ -68,10 +69,37 @@ def test_phones_may_come_in_any_order() -> None:
 
 
 def test_a_phone_that_comes_in_the_middle_of_its_sound_is_shown_from_there_on() -> None:
-    timed = TimedPhones()
+    timed = TimedSpeech()
     timed.lay_over(OPEN[:55], 0)
     timed.add([Phone(0.5, 0.7, "m")])
     assert timed.lay_over(OPEN[55:75], 55)[5:12, CLOSE].min() == 1
+
+
+def test_of_words_only_the_lips_are_taken_and_phones_have_the_last_say() -> None:
+    word = Word(0.5, 0.9, "mop")
+    moves = laid([word])
+    assert moves[53:57, CLOSE].min() == moves[83:87, CLOSE].min() == 1
+    np.testing.assert_array_equal(np.delete(moves, CLOSE, axis=1), np.delete(OPEN, CLOSE, axis=1))
+    np.testing.assert_array_equal(laid([word, *WORD])[52:88], laid(WORD)[52:88])
+
+
+def test_a_word_without_a_closure_keeps_the_lips_open_whatever_the_sound_seems_to_be() -> None:
+    timed = TimedSpeech()
+    timed.add([Word(0.5, 0.9, "none"), Word(1.0, 1.4, "42")])
+    seems_shut = OPEN.copy()
+    seems_shut[:, CLOSE] = 0.8
+    shut = timed.lay_over(seems_shut, 0)[:, CLOSE]
+    assert shut[53:87].max() == 0
+    assert shut[100:140].min() == pytest.approx(0.8)  # no sounds in a number
+    assert not timed.faults
+
+
+def test_a_word_that_is_told_in_its_middle_is_shown_from_there_on() -> None:
+    timed = TimedSpeech()
+    timed.lay_over(OPEN[:60], 0)
+    timed.add([Word(0.4, 0.9, "mop"), Word(0.1, 0.3, "mop")])
+    assert timed.lay_over(OPEN[60:], 60)[22:27, CLOSE].min() == 1
+    assert (timed.used, timed.faults) == (1, Counter(["too late"]))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +121,7 @@ def test_a_phone_that_comes_in_the_middle_of_its_sound_is_shown_from_there_on() 
     ],
 )
 def test_what_is_no_phone_of_this_stream_is_passed_over_by_name(phone: Phone, fault: str) -> None:
-    timed = TimedPhones()
+    timed = TimedSpeech()
     timed.add(WORD)
     before = timed.lay_over(OPEN[:45], 0)
     timed.add([phone])
@@ -103,7 +131,7 @@ def test_what_is_no_phone_of_this_stream_is_passed_over_by_name(phone: Phone, fa
 
 
 def test_what_rounding_lays_over_a_neighbour_is_cut_off() -> None:
-    timed = TimedPhones()
+    timed = TimedSpeech()
     timed.add([*WORD, Phone(0.897, 1.0, "ɑː")])
     assert not timed.faults
     timed.add([Phone(0.897, 0.904, "m")])  # nothing is left of it
@@ -111,19 +139,19 @@ def test_what_rounding_lays_over_a_neighbour_is_cut_off() -> None:
 
 
 def test_more_phones_than_any_speech_holds_are_refused_and_the_first_are_shown() -> None:
-    timed = TimedPhones()
+    timed = TimedSpeech()
     timed.add(Phone(at / 10, (at + 1) / 10, "m") for at in range(MAX_WAITING + 500))
     assert timed.faults == Counter({"too many": 500})
     assert timed.lay_over(OPEN, 0)[:, CLOSE].min() > 0.5
 
 
 def test_phones_that_are_over_are_forgotten() -> None:
-    timed = TimedPhones()
+    timed = TimedSpeech()
     for second in range(1000):
         timed.add(Phone(second + at / 10, second + (at + 1) / 10, "m") for at in range(10))
         timed.lay_over(OPEN[:100], 100 * second)
     assert timed.used == 10_000
-    assert len(timed._phones) < 40
+    assert len(timed._phones._phones) < 40
 
 
 @given(

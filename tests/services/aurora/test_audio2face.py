@@ -130,7 +130,7 @@ CLOSURE = [Phone(0.3, 0.45, "ɑ"), Phone(0.45, 0.55, "m"), Phone(0.55, 0.7, "ɑ"
 async def test_phones_are_shown_by_a_face_that_says_that_it_takes_them(audio2face: Audio2FaceServer) -> None:
     audio2face_client = client(audio2face.target)
     await audio2face_client.probe()
-    assert audio2face_client.takes_phones
+    assert audio2face_client.takes_marks
     assert await closure_shown(audio2face_client, CLOSURE) > 0.4
     assert await closure_shown(audio2face_client, []) < 0.1
     await audio2face_client.close()
@@ -170,7 +170,7 @@ async def test_a_face_is_sent_phones_only_if_it_says_so(says: tuple[tuple[str, s
 async def test_phones_whose_sound_is_sent_already_are_told_no_more(audio2face: Audio2FaceServer) -> None:
     audio2face_client = client(audio2face.target)
     await audio2face_client.probe()
-    used = audio2face.metrics.value("voxloop_face_phones_total", outcome="used")
+    used = audio2face.metrics.value("voxloop_face_marks_total", outcome="used")
     async with audio2face_client.stream({}) as stream:
         await stream.send(face.vowel(1))
         stream.tell([*CLOSURE, Phone(0.95, 1.05, "m")])
@@ -178,7 +178,7 @@ async def test_phones_whose_sound_is_sent_already_are_told_no_more(audio2face: A
         await stream.end()
         [part async for part in stream.parts()]
     await audio2face_client.close()
-    assert audio2face.metrics.value("voxloop_face_phones_total", outcome="used") == used + 1
+    assert audio2face.metrics.value("voxloop_face_marks_total", outcome="used") == used + 1
 
 
 HEADER = face_header("JawOpen", "MouthClose")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eshared/wire/face/v1/face.proto\x12\x0fvoxloop.face.v1\"1\n\x06Timing\x12\'\n\x06phones\x18\x99u \x03(\x0b\x32\x16.voxloop.face.v1.Phone\"6\n\x05Phone\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0f\n\x07start_s\x18\x02 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x03 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eshared/wire/face/v1/face.proto\x12\x0fvoxloop.face.v1\"W\n\x06Timing\x12&\n\x06phones\x18\x99u \x03(\x0b\x32\x15.voxloop.face.v1.Mark\x12%\n\x05words\x18\x9au \x03(\x0b\x32\x15.voxloop.face.v1.Mark\"5\n\x04Mark\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0f\n\x07start_s\x18\x02 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x03 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shared.wire.face.v1.face_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TIMING']._serialized_start=51
-  _globals['_TIMING']._serialized_end=100
-  _globals['_PHONE']._serialized_start=102
-  _globals['_PHONE']._serialized_end=156
+  _globals['_TIMING']._serialized_end=138
+  _globals['_MARK']._serialized_start=140
+  _globals['_MARK']._serialized_end=193
 # @@protoc_insertion_point(module_scope)
