@@ -31,6 +31,10 @@ class Outgoing(Generic[Message]):
         self._patience_s = patience_s
         self._writing: asyncio.Future[None] | None = None
 
+    async def introduce(self, *metadata: tuple[str, str]) -> None:
+        """Initial metadata, before anything else."""
+        await self._context.send_initial_metadata(metadata)
+
     async def write(self, message: Message) -> None:
         """Raises Overloaded for a caller that takes nothing."""
         self._writing = writing = asyncio.ensure_future(self._context.write(message))

@@ -32,6 +32,7 @@ class Animator:
     def __init__(self, header: StreamHeader) -> None:
         self._rate = header.rate
         self._engine = FaceEngine(header.emotions, header.tuning)
+        self.timed = self._engine.timed
         self._resampler = (
             None
             if header.rate == RATE

@@ -1,6 +1,7 @@
 """Sound in, poses out: 16 kHz samples to ARKit-52 weights at 30 frames a second, streaming.
 
     samples → log-mel at 100 Hz → articulators → smoothed as lips move → at 30 Hz → blendshapes
+                 phones and words, where a caller tells them → articulators ↗
 
 A frame leaves as soon as the sound reaches about 60 ms past it (LOOKAHEAD and half a window). Frames do
 not depend on how the sound was cut into pieces.
@@ -16,6 +17,7 @@ from embedded.face.articulation import HISTORY, LOOKAHEAD, articulate
 from embedded.face.blendshapes import ARTICULATORS, NAMES, Array, Times, speak
 from embedded.face.expression import Emotions, blink
 from embedded.face.features import BANDS, FLOOR, HOP, HOPS_PER_S, RATE, WINDOW, Level, LogMel
+from embedded.face.timed import TimedSpeech
 
 FPS = 30
 EASE_S = 0.1
@@ -55,6 +57,7 @@ class Frames:
 class FaceEngine:
     def __init__(self, emotions: Emotions, tuning: Tuning) -> None:
         self.emotions = emotions
+        self.timed = TimedSpeech()
         self._tuning = tuning
         self._mel = LogMel()
         self._level = Level()
@@ -88,6 +91,7 @@ class FaceEngine:
             step = np.where(target > self._smoothed, ATTACK, RELEASE)
             self._smoothed = self._smoothed + step * (target - self._smoothed)
             moves[hop] = self._smoothed
+        moves = self.timed.lay_over(moves, self._track_start + len(self._track))
         self._track = np.concatenate([self._track, moves])
 
     def _take(self, until: int, last: int | None = None) -> Frames:

@@ -17,10 +17,13 @@ from embedded.face.blendshapes import NAMES
 from embedded.face.expression import POSES, Emotions
 from embedded.face.header import read_header
 from embedded.face.settings import FaceSettings
+from embedded.face.timed import TimedSpeech
+from embedded.face.timing import read_marks
 from shared import channels
 from shared.audio import BYTES_PER_SAMPLE
 from shared.errors import AudioError, InputError, Overloaded, VoxloopError
 from shared.outgoing import Outgoing
+from shared.phones import TAKEN
 from shared.wire.audio2face import animation_pb2, messages_pb2, status_pb2
 from shared.wire.audio2face.controller_pb2_grpc import A2FControllerServiceServicer
 
@@ -81,9 +84,11 @@ class _Stream:
     def __init__(self, settings: FaceSettings, context: Context, outgoing: Outgoing[Response]) -> None:
         self._settings = settings
         self._context = context
+        self._outgoing = outgoing
         self._write = outgoing.write
 
     async def run(self) -> None:
+        await self._outgoing.introduce(TAKEN)
         header = await self._read()
         if header.WhichOneof("stream_part") != "audio_stream_header":
             raise InputError("the first message must be audio_stream_header")
@@ -95,9 +100,10 @@ class _Stream:
                 raise InputError(
                     "after audio_stream_header only audio_with_emotion and end_of_audio may come"
                 )
+            read_marks(message, animator.timed)
             await self._animate(animator, parsed.emotions, message.audio_with_emotion, parsed.rate)
         await self._send(animator.finish())
-        await self._close(parsed.emotions)
+        await self._close(parsed.emotions, animator.timed)
 
     async def _animate(
         self, animator: Animator, emotions: Emotions, sound: messages_pb2.AudioWithEmotion, rate: int
@@ -122,7 +128,7 @@ class _Stream:
             await self._write(_animation(step))
             metrics.FRAMES.inc()
 
-    async def _close(self, emotions: Emotions) -> None:
+    async def _close(self, emotions: Emotions, timed: TimedSpeech) -> None:
         await self._write(
             Response(event=messages_pb2.Event(event_type=messages_pb2.END_OF_A2F_AUDIO_PROCESSING))
         )
@@ -130,6 +136,11 @@ class _Stream:
             known = ", ".join(POSES)
             await self._write(
                 _status(status_pb2.Status.WARNING, f"unknown emotions were passed over; known are {known}")
+            )
+        if timed.faults:
+            faults = ", ".join(f"{count} {fault}" for fault, count in timed.faults.most_common())
+            await self._write(
+                _status(status_pb2.Status.WARNING, f"phones or words were passed over: {faults}")
             )
         await self._write(_status(status_pb2.Status.SUCCESS, "the audio is processed"))
 

@@ -18,14 +18,18 @@ from embedded.speech.encoding import OpusWriter, PcmWriter
 from embedded.speech.espeak import Espeak, Mark
 from embedded.speech.refusals import guarded
 from embedded.speech.script import Script, parse_dictionary, write_script
-from embedded.speech.timing import WordClock
+from embedded.speech.timing import PhoneClock, WordClock
 from embedded.speech.voices import SUBVOICE, VOICES, Voice, find_voice
 from shared.audio import BYTES_PER_SAMPLE, check_rate
 from shared.errors import InputError
 from shared.outgoing import Outgoing
+from shared.phones import TOLD
 
 DEFAULT_RATE = 22050
 FIRST_CHUNK_S, CHUNK_S = 0.1, 0.25
+AHEAD_S = 0.4
+"""Sound leaves when this much more of it is made, a quarter of a millisecond later: then the phones that it
+holds are known to their ends, and those that a mouth already makes ready for."""
 MAX_SOUND_S = 240
 """400 characters at Riva's slowest rate, with pauses. Whatever would be longer ends there."""
 
@@ -82,37 +86,49 @@ class Synthesis(pb_grpc.RivaSpeechSynthesisServicer):  # type: ignore[misc]
 
     @guarded
     async def Synthesize(  # noqa: N802
-        self, request: pb.SynthesizeSpeechRequest, _: Outgoing[Any]
+        self, request: pb.SynthesizeSpeechRequest, outgoing: Outgoing[Any]
     ) -> pb.SynthesizeSpeechResponse:
+        await outgoing.introduce(TOLD)
         whole = pb.SynthesizeSpeechResponse(id=request.id)
         audio: list[bytes] = []
+        phones: list[str] = []
         async for part in self._speak(Order.of(request)):
             audio.append(part.audio)
+            phones.append(part.meta.processed_text)
             whole.meta.MergeFrom(part.meta)
         whole.audio = b"".join(audio)
+        whole.meta.processed_text = " ".join(filter(None, phones))
         return whole
 
     @guarded
     async def SynthesizeOnline(  # noqa: N802
         self, requests: AsyncIterator[pb.SynthesizeSpeechRequest], outgoing: Outgoing[Any]
     ) -> None:
+        await outgoing.introduce(TOLD)
         async for request in requests:
             async for part in self._speak(Order.of(request)):
                 await outgoing.write(part)
 
     async def _speak(self, order: Order) -> AsyncIterator[pb.SynthesizeSpeechResponse]:
-        """The sound in pieces, each with the words that ended by then, in ms of this request's sound."""
+        """The sound in pieces, each with the words that ended by then, in ms of this request's sound, and the
+        phones up to its end at least."""
         request, writer = order.request, _WRITERS[order.request.encoding](self._espeak.rate, order.rate)
-        clock = WordClock(order.script.spans)
-        pending, wanted = b"", FIRST_CHUNK_S
+        words, phones = WordClock(order.script.spans), PhoneClock()
+        pending, wanted_s, made_s, sent_s = b"", FIRST_CHUNK_S, 0.0, 0.0
         async for sound, marks in self._sound(order):
-            clock.add(marks)
+            words.add(marks)
+            phones.add(marks)
             pending += sound
-            if len(pending) >= wanted * self._espeak.rate * BYTES_PER_SAMPLE:
-                yield _part(request, writer.feed(pending), clock)
-                pending, wanted = b"", CHUNK_S
-        clock.finish()
-        yield _part(request, writer.feed(pending) + writer.finish(), clock)
+            made_s += len(sound) / (self._espeak.rate * BYTES_PER_SAMPLE)
+            while made_s - sent_s >= wanted_s + AHEAD_S:
+                size = round(wanted_s * self._espeak.rate) * BYTES_PER_SAMPLE
+                sent_s += size / (self._espeak.rate * BYTES_PER_SAMPLE)
+                phones.reach(1e3 * sent_s, 1e3 * made_s)
+                yield _part(request, writer.feed(pending[:size]), words, phones)
+                pending, wanted_s = pending[size:], CHUNK_S
+        words.finish()
+        phones.reach(1e3 * made_s, 1e3 * made_s)
+        yield _part(request, writer.feed(pending) + writer.finish(), words, phones)
 
     async def _sound(self, order: Order) -> AsyncIterator[tuple[bytes, list[Mark]]]:
         """From espeak-ng's thread to the loop. Leaving the iterator stops the synthesis."""
@@ -141,11 +157,16 @@ class Synthesis(pb_grpc.RivaSpeechSynthesisServicer):  # type: ignore[misc]
             stopped.set()
 
 
-def _part(request: pb.SynthesizeSpeechRequest, audio: bytes, clock: WordClock) -> pb.SynthesizeSpeechResponse:
+def _part(
+    request: pb.SynthesizeSpeechRequest, audio: bytes, words: WordClock, phones: PhoneClock
+) -> pb.SynthesizeSpeechResponse:
     response = pb.SynthesizeSpeechResponse(audio=audio, id=request.id)
     response.meta.text = request.text
-    words = clock.take()
+    spoken = phones.take()
+    response.meta.processed_text = " ".join(phone.ipa for phone in spoken)
+    response.meta.predicted_durations.extend(phone.duration_ms for phone in spoken)
+    ended = words.take()
     if request.enable_word_time_offsets:
-        for word in words:
+        for word in ended:
             response.meta.words.add(word=word.text, start_time=word.start_ms, end_time=word.end_ms)
     return response

@@ -1,12 +1,13 @@
-"""Word times of synthesised speech, from espeak-ng's word and phone events."""
+"""Word and phone times of synthesised speech, from espeak-ng's word and phone events."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embedded.speech.espeak import Mark, WordMark
+from embedded.speech.espeak import Mark, PhoneMark, WordMark
 from embedded.speech.script import Span
+from shared.phones import PAUSE
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,40 @@ class WordClock:
             end = start + max(0, until - start) * len(span.word) // left
             self._done.append(SpokenWord(span.word, start, end))
             left, start = left - len(span.word), end
+
+
+@dataclass(frozen=True)
+class SpokenPhone:
+    ipa: str
+    duration_ms: int
+
+
+class PhoneClock:
+    """The phones of a sound one behind the other, without a gap from its first sample on."""
+
+    def __init__(self) -> None:
+        self._current = PAUSE
+        self._told_ms = 0
+        self._done: list[SpokenPhone] = []
+
+    def add(self, marks: Sequence[Mark]) -> None:
+        for mark in marks:
+            if isinstance(mark, PhoneMark):
+                self._until(mark.start_ms)
+                self._current = PAUSE if mark.is_pause else mark.ipa
+
+    def reach(self, wanted_ms: float, known_ms: float) -> None:
+        """All before `wanted_ms` is to be told. A phone that still goes on at `known_ms`, where the sound
+        ends as yet, is told in two parts then."""
+        if self._told_ms < wanted_ms:
+            self._until(int(known_ms))
+
+    def take(self) -> list[SpokenPhone]:
+        """The phones whose ends became known since the last call."""
+        done, self._done = self._done, []
+        return done
+
+    def _until(self, end_ms: int) -> None:
+        if end_ms > self._told_ms:
+            self._done.append(SpokenPhone(self._current, end_ms - self._told_ms))
+            self._told_ms = end_ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,9 +18,11 @@ from shared import channels
 from shared.audio import BYTES_PER_SAMPLE, RATE, duration_s
 from shared.channels import Endpoint
 from shared.errors import PeerProtocol, PeerRefused, PeerTimeout
+from shared.phones import TAKEN, Mark, Phone, said
 from shared.verdict import Verdict
 from shared.wire.audio2face import audio_pb2, messages_pb2, status_pb2
 from shared.wire.audio2face.controller_pb2_grpc import A2FControllerServiceStub
+from shared.wire.face.v1 import face_pb2
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +34,15 @@ LEAD_S = 1.0
 """How far past its sound a frame may lie: Audio2Face fills its last window up."""
 PIECE_S = 1.0
 """Sound goes out in pieces of at most this length; Audio2Face takes none above 10 s."""
+MAX_MARKS = 1024
+"""Phones and words that may lie ahead of the sound: a minute of speech. What is more is not told."""
 PROBE_MS = 40
 """Silence that /readyz has animated: one frame's worth."""
 
 Emotions = Mapping[str, float]
 Request = messages_pb2.AudioWithEmotionStream
 Response = messages_pb2.A2F3DAnimationDataStream
+Call = grpc.aio.StreamStreamCall[Request, Response]
 
 
 @dataclass(frozen=True)
@@ -58,18 +63,22 @@ class Audio2Face:
     """Made on the event loop that uses it."""
 
     def __init__(self, endpoint: Endpoint, *, write_timeout_s: float, frame_timeout_s: float) -> None:
-        self._endpoint = endpoint
-        self._write_timeout_s = write_timeout_s
-        self._frame_timeout_s = frame_timeout_s
+        self.endpoint = endpoint
+        self.write_timeout_s = write_timeout_s
+        self.frame_timeout_s = frame_timeout_s
         self._channel = channels.open_channel(endpoint)
         self._stub = A2FControllerServiceStub(self._channel)
+        self.takes_marks = False
+        """What it said last. Until it has said anything, faces are made from sound alone."""
 
     async def close(self) -> None:
         await self._channel.close()
 
     def stream(self, emotions: Emotions) -> FaceStream:
-        call = self._stub.ProcessAudioStream(metadata=self._endpoint.metadata)
-        return FaceStream(self._endpoint, call, emotions, self._write_timeout_s, self._frame_timeout_s)
+        return FaceStream(self, emotions)
+
+    def call(self) -> Call:
+        return self._stub.ProcessAudioStream(metadata=self.endpoint.metadata)
 
     async def probe(self) -> None:
         """Has a moment of silence animated; raises PeerError unless that ends in SUCCESS."""
@@ -86,23 +95,17 @@ class FaceStream:
     Every method raises PeerError; sending and reading may go on at once.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        call: grpc.aio.StreamStreamCall[Request, Response],
-        emotions: Emotions,
-        write_timeout_s: float,
-        frame_timeout_s: float,
-    ) -> None:
-        self._endpoint = endpoint
-        self._call = call
+    def __init__(self, audio2face: Audio2Face, emotions: Emotions) -> None:
+        self._audio2face = audio2face
+        self._call = call = audio2face.call()
         self._emotions = emotions
-        self._write_timeout_s = write_timeout_s
+        self._marks: list[Mark] = []  # not sent yet
         # Iterating reads what is left after a failed write, which read() does not; the status comes after it.
         self._responses = aiter(call)
         self._verdict = Verdict(call)
-        self._debt = _Debt(frame_timeout_s)
+        self._debt = _Debt(audio2face.frame_timeout_s)
         self._names: tuple[str, ...] = ()
+        self._introduced = False
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -141,8 +144,24 @@ class FaceStream:
             piece = messages_pb2.AudioWithEmotion(audio_buffer=pcm[start : start + size])
             if emotions is not None and start == 0:
                 piece.emotions.add(time_code=self._debt.sent_s, emotion=emotions)
-            await self._write(Request(audio_with_emotion=piece))
+            await self._write(self._with_marks(Request(audio_with_emotion=piece)))
             self._debt.sent(duration_s(piece.audio_buffer))
+
+    def tell(self, marks: Sequence[Mark]) -> None:
+        """Phones and words, in s from the first sample of this stream; they go with the next sound."""
+        ahead = [mark for mark in (*self._marks, *marks) if mark.end_s > self._debt.sent_s]
+        self._marks = ahead[:MAX_MARKS]
+
+    def _with_marks(self, message: Request) -> Request:
+        """Its bytes, then those of a message of ours: see proto/face/v1/face.proto."""
+        if self._audio2face.takes_marks and self._marks:
+            timing = face_pb2.Timing()
+            for mark in self._marks:
+                kind = timing.phones if isinstance(mark, Phone) else timing.words
+                kind.add(label=mark.label, start_s=mark.start_s, end_s=mark.end_s)
+            message.MergeFromString(timing.SerializeToString())
+            self._marks.clear()
+        return message
 
     async def end(self) -> None:
         self._debt.end()
@@ -192,20 +211,24 @@ class FaceStream:
     async def _read(self) -> Response | None:
         try:
             async with self._debt.deadline():
-                return await anext(self._responses, None)
+                message = await anext(self._responses, None)
+                if message is not None and not self._introduced:
+                    self._introduced = True
+                    self._audio2face.takes_marks = said(TAKEN, await self._call.initial_metadata())
+                return message
         except TimeoutError:
             raise PeerTimeout(PEER, "owes frames and sends none") from None
         except grpc.aio.AioRpcError as error:
             ending = await self._verdict.of(error)
             if ending.code() is grpc.StatusCode.OK:
                 return None
-            raise await channels.explain(self._endpoint, ending) from None
+            raise await channels.explain(self._audio2face.endpoint, ending) from None
 
     async def _write(self, message: Request) -> None:
         # Of a call that ended early gRPC tells the writer little and the reader why: the reader raises.
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             try:
-                async with asyncio.timeout(self._write_timeout_s):
+                async with asyncio.timeout(self._audio2face.write_timeout_s):
                     await self._call.write(message)
             except TimeoutError:
                 raise PeerTimeout(PEER, "takes no more sound") from None

@@ -16,6 +16,7 @@ from services.aurora.audience import Audience
 from services.aurora.audio2face import PEER, Emotions, Frame, Names
 from services.aurora.emotions import known
 from services.aurora.settings import AuroraSettings
+from services.aurora.timing import marks_of
 from services.aurora.track import FPS, Track
 from services.aurora.upstream import Stream, Upstream
 from shared.audio import BYTES_PER_SAMPLE, RATE, Resampler, WholeSamples
@@ -81,7 +82,7 @@ class Turn:
                 case "emotions":
                     self.feel(message.emotions.values)
                 case "timing":
-                    pass  # Audio2Face has no use for it; faces that do may come
+                    stream.tell(marks_of(message.timing))
                 case "end":
                     await self._end(stream)
                     return

@@ -8,7 +8,7 @@ after an interruption no more than AHEAD_S of it is left to be played.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -25,6 +25,7 @@ from shared.audio import BYTES_PER_SAMPLE, RATE
 from shared.channels import Endpoint
 from shared.emotions import EMOTIONS
 from shared.errors import PeerError, PeerProtocol, PeerRefused, PeerTimeout, PeerUnavailable
+from shared.phones import Mark
 from shared.wire.audio2face import classic_pb2 as wire
 from shared.wire.audio2face.classic_pb2_grpc import Audio2FaceStub
 
@@ -169,6 +170,9 @@ class ClassicStream:
             samples = np.frombuffer(chunk, "<i2").astype("<f4") / 32768.0
             message = wire.PushAudioStreamRequest(audio_data=samples.astype("<f4").tobytes())
             await self._audio2face.write(self._call, message)
+
+    def tell(self, marks: Sequence[Mark]) -> None:
+        """It knows none."""
 
     async def _in_time(self, seconds: float) -> None:
         """Waits until the sound that was sent is played but for AHEAD_S of it. A pause of the caller's was a

@@ -23,6 +23,9 @@ LATENESS = Histogram(
 UNKNOWN_EMOTIONS = Counter(
     "voxloop_aurora_unknown_emotions_total", "Emotions that callers asked for and Audio2Face does not have"
 )
+MARKS_IGNORED = Counter(
+    "voxloop_aurora_marks_ignored_total", "Phones and words of callers that were not passed on", ["reason"]
+)
 ROTATIONS = Counter("voxloop_aurora_rotations_total", "Streams that followed one grown too long")
 SKEW = Histogram(
     "voxloop_aurora_viewer_skew_seconds",

@@ -7,14 +7,16 @@ one, so that no movement of the mouth is cut in two.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from services.aurora import metrics
-from services.aurora.audio2face import PEER, Audio2Face, Emotions, FaceStream, Frame, Names
+from services.aurora.audio2face import MAX_MARKS, PEER, Audio2Face, Emotions, FaceStream, Frame, Names
 from shared.audio import BYTES_PER_SAMPLE, RATE, is_silent
 from shared.errors import PeerProtocol
+from shared.phones import Mark
 
 SEAM_SAMPLES = RATE // 10
 """Seams lie on this grid, which is three frames at 30 fps: the frames of both sides stay evenly spaced."""
@@ -35,6 +37,7 @@ class LongStream:
         self._samples = 0  # that the newest stream got
         self._streams: deque[tuple[FaceStream, float]] = deque()  # not all read yet; when each began
         self._begun = 0  # samples before the newest stream
+        self._marks: list[Mark] = []  # that lie ahead of the sound
 
     async def __aenter__(self) -> Self:
         await self._begin()
@@ -56,6 +59,13 @@ class LongStream:
             await self._follow()
             pcm, emotions = pcm[head:], None  # the new stream has begun with them
         await self._feed(pcm, emotions)
+
+    def tell(self, marks: Sequence[Mark]) -> None:
+        """Phones and words, in s from the first sample of all; beyond a seam they are told again."""
+        heard_s = (self._begun + self._samples) / RATE
+        ahead = [mark for mark in (*self._marks, *marks) if mark.end_s > heard_s]
+        self._marks = ahead[:MAX_MARKS]
+        self._pass_on(marks)
 
     async def end(self) -> None:
         await self._streams[-1][0].end()
@@ -97,6 +107,16 @@ class LongStream:
         await stream.open()
         self._streams.append((stream, self._begun / RATE))
         self._samples = 0
+        self._pass_on(self._marks)
+
+    def _pass_on(self, marks: Sequence[Mark]) -> None:
+        stream, begun_s = self._streams[-1]
+        stream.tell(
+            [
+                replace(mark, start_s=max(0.0, mark.start_s - begun_s), end_s=mark.end_s - begun_s)
+                for mark in marks
+            ]
+        )
 
 
 class LongAudio2Face:

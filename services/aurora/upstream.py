@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from services.aurora.audio2face import Emotions, Frame, Names
+from shared.phones import Mark
 
 
 class Stream(Protocol):
@@ -21,6 +22,9 @@ class Stream(Protocol):
 
     async def send(self, pcm: bytes, emotions: Emotions | None = None) -> None:
         """PCM16 mono at 16 kHz; `emotions` hold from its first sample on."""
+
+    def tell(self, marks: Sequence[Mark]) -> None:
+        """Phones and words of the sound that comes next. An upstream that has no use for them drops them."""
 
     async def end(self) -> None: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from math import isfinite
 
@@ -14,6 +14,7 @@ from services.sophia.playback import MediaClock, SpokenWord
 from shared.channels import Endpoint, explain, open_channel
 from shared.errors import Overloaded, PeerProtocol
 from shared.health import probe_grpc
+from shared.phones import Phone
 from shared.verdict import Verdict
 from shared.wire.aurora.v1 import aurora_pb2 as wire
 from shared.wire.aurora.v1 import aurora_pb2_grpc as wire_grpc
@@ -73,12 +74,18 @@ class FaceStream:
         """Raises Overloaded when aurora is hopelessly behind."""
         self._put(wire.AnimateRequest(audio=pcm))
 
-    def words(self, words: tuple[SpokenWord, ...], offset_ms: float) -> None:
-        marks = [
-            wire.Mark(label=word.word, start_ms=offset_ms + word.start_ms, end_ms=offset_ms + word.end_ms)
-            for word in words
-        ]
-        self._put(wire.AnimateRequest(timing=wire.Timing(words=marks)))
+    def timing(self, words: Sequence[SpokenWord], phones: Sequence[Phone], offset_ms: float) -> None:
+        """What is spoken when, of a clause that begins at `offset_ms`; before its audio, if it can be."""
+        if not words and not phones:
+            return
+        timing = wire.Timing()
+        for word in words:
+            start_ms, end_ms = offset_ms + word.start_ms, offset_ms + word.end_ms
+            timing.words.add(label=word.word, start_ms=start_ms, end_ms=end_ms)
+        for phone in phones:
+            start_ms, end_ms = offset_ms + 1e3 * phone.start_s, offset_ms + 1e3 * phone.end_s
+            timing.phones.add(label=phone.label, start_ms=start_ms, end_ms=end_ms)
+        self._put(wire.AnimateRequest(timing=timing))
 
     def emotions(self, values: Mapping[str, float]) -> None:
         """They hold for the audio that follows; none at all is a neutral face."""

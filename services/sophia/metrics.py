@@ -35,6 +35,9 @@ EARLY_STARTS = Counter(
 TOOL_CALLS = Counter(
     "voxloop_sophia_tool_calls_total", "Functions that the model called, by what came of it.", ["outcome"]
 )
+PHONES_IGNORED = Counter(
+    "voxloop_sophia_phones_ignored_total", "Phones of Riva's behind one whose length is none."
+)
 FAULTS = Counter("voxloop_sophia_faults_total", "Errors told to clients.", ["code"])
 UNKNOWN_EMOTIONS = Counter("voxloop_sophia_unknown_emotions_total", "Tags of replies that name none.")
 FRAMES_DROPPED = Counter("voxloop_sophia_frames_dropped_total", "Face frames not sent.", ["reason"])

@@ -20,10 +20,12 @@ from riva.client.proto import riva_audio_pb2 as audio
 from riva.client.proto import riva_tts_pb2 as tts
 from riva.client.proto import riva_tts_pb2_grpc as tts_grpc
 
+from services.sophia.phones import PhoneTimes
 from services.sophia.playback import SpokenWord
 from shared.audio import RATE
 from shared.channels import Endpoint, explain, open_channel
 from shared.errors import PeerTimeout
+from shared.phones import TOLD, Phone, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,12 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A piece of synthesised audio, and the word times that came with it (ms in the clause)."""
+    """A piece of synthesised audio, and the times that came with it, from the start of the clause."""
 
     pcm: bytes
     words: tuple[SpokenWord, ...]
+    phones: tuple[Phone, ...] = ()
+    """Those of this audio and some that follow, of a Riva that knows them."""
 
 
 _SYNTHESIZE = "/nvidia.riva.tts.RivaSpeechSynthesis/SynthesizeOnline"
@@ -133,13 +137,16 @@ class Riva:
             custom_dictionary=self._pronunciations,
         )
         call = self._speak(request, metadata=self._endpoint.metadata)
+        phones: PhoneTimes | None = None
         try:
             while True:
                 async with asyncio.timeout(self._deadline_s):
                     response = await call.read()
-                if response is grpc.aio.EOF:
-                    break
-                yield Speech(response.audio, _spoken_words(response.meta))
+                    if response is grpc.aio.EOF:
+                        break
+                    if phones is None:
+                        phones = PhoneTimes(told=said(TOLD, await call.initial_metadata()))
+                yield Speech(response.audio, _spoken_words(response.meta), phones.feed(response.meta))
         except grpc.aio.AioRpcError as error:
             raise await explain(self._endpoint, error) from None
         except TimeoutError:

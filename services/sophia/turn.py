@@ -261,9 +261,9 @@ class Reply:
             whole = WholeSamples()
             async with aclosing(speech):
                 async for piece in speech:
-                    if piece.words:
-                        clause.words += piece.words
-                        self._to_face(partial(FaceStream.words, words=piece.words, offset_ms=clause.start_ms))
+                    clause.words += piece.words
+                    timing = partial(FaceStream.timing, words=piece.words, phones=piece.phones)
+                    self._to_face(partial(timing, offset_ms=clause.start_ms))
                     if pcm := whole.feed(piece.pcm):
                         self._stopwatch.mark("tts_first_audio")
                         length_ms = self._ms(pcm)

@@ -2,7 +2,10 @@
 
 The embedded Audio2Face and aurora run on one core, the callers and the viewer on another, if there is one.
 
-- `closure_f1_…`, `jaw_r…`, `cpu_ms_per_s`: see voxloop/bench/face_accuracy.py.
+- `closure_f1_audio`, `closure_f1_chance`, `jaw_r`, `jaw_r_energy`, `cpu_ms_per_s`: from the sound alone, see
+  voxloop/bench/face_accuracy.py.
+- `closure_…timed…`, `closure_shift_…`, `jaw_r_…timed`: with the times of phones from the TTS, and without,
+  see voxloop/bench/face_timed.py.
 - `lateness_ms_p50`, `lateness_ms_p95`: one stream of Audio2Face in real time, with sound in pieces of 40 ms
   that each go in when they begin to be heard: from the sound of a frame's time to the frame.
 - `sessions_real_time`: of 32 such streams at once, in one process on one core, those of which all came and
@@ -27,17 +30,24 @@ import psutil
 import uvloop
 
 from services.aurora.settings import AuroraSettings
+from services.sophia.face import Face
+from services.sophia.riva import Riva
+from shared.channels import Endpoint
 from shared.process import free_port
+from shared.tls import ensure_certificates
 from voxloop.bench.cores import on_core
 from voxloop.bench.face_accuracy import Utterance, measure, utterances
 from voxloop.bench.face_session import Session, converse
 from voxloop.bench.face_streams import FPS, Streamed, stream_many
+from voxloop.bench.face_timed import measure_timed
 from voxloop.bench.nova_stack import unit
 from voxloop.bench.report import Report, Row
+from voxloop.stack import Unit
 from voxloop.supervisor import Supervisor
 
 PERCENTS = (50, 95, 99)
 REPLY_SENTENCES = 2
+SPEECH_DEADLINE_S = 10.0
 BUFFER_MS = float(AuroraSettings.model_fields["viewer_buffer_ms"].default)
 
 
@@ -56,6 +66,7 @@ class Plan:
 class Stack:
     """Addresses are host:port."""
 
+    riva: Endpoint
     audio2face: str
     aurora: str
     frames_url: str
@@ -75,6 +86,7 @@ async def _run(plan: Plan) -> Report:
     async with _stack(plan.crowd[0]) as stack:
         alone = await stream_many(stack.audio2face, 1, plan.stream_s, speech)
         crowd, share = await _crowd(stack, *plan.crowd, speech)
+        figures |= await _timed(stack, plan.sentences)
         cpu_s = _cpu_s(stack.service)
         session = await converse(stack.aurora, stack.frames_url, plan.session_s, replies(spoken))
         figures["aurora_cpu_ms_per_s"] = round(1e3 * (_cpu_s(stack.service) - cpu_s) / plan.session_s, 2)
@@ -92,12 +104,22 @@ async def _run(plan: Plan) -> Report:
             f"{session.hushed} hushed; {session.viewer.late} frames came too late to be shown"
         ),
         (
-            f"accuracy: {len(spoken)} sentences of espeak-ng's voices; closures within 50 ms, timed "
+            f"accuracy: {len(spoken)} sentences of espeak-ng's voices; closures within 50 ms, (un)timed "
             "ones within 20 ms"
         ),
         *sorted({one.fault for one in crowd if one.fault}),
     ]
     return Report("face", rows, figures, notes)
+
+
+async def _timed(stack: Stack, sentences: int | None) -> dict[str, float | int | None]:
+    """Raises PeerError."""
+    riva, face = Riva(stack.riva, SPEECH_DEADLINE_S), Face(Endpoint("aurora", stack.aurora))
+    try:
+        return await measure_timed(riva, face, sentences)
+    finally:
+        await riva.close()
+        await face.close()
 
 
 def replies(spoken: Sequence[Utterance]) -> list[bytes]:
@@ -160,8 +182,9 @@ def _cpu_s(process: psutil.Process) -> float:
 
 @asynccontextmanager
 async def _stack(streams: int) -> AsyncIterator[Stack]:
-    """The embedded Audio2Face and aurora on one core, whoever is within on another. Raises StartupError."""
-    face, face_http, http, grpc = (free_port() for _ in range(4))
+    """The embedded Audio2Face and aurora on one core, the embedded Riva and whoever is within on another.
+    Raises StartupError."""
+    face, face_http, http, grpc, speech = (free_port() for _ in range(5))
     engine = {
         "VOXLOOP_FACE_PORT": str(face),
         "VOXLOOP_FACE_METRICS_PORT": str(face_http),
@@ -184,7 +207,10 @@ async def _stack(streams: int) -> AsyncIterator[Stack]:
                     [unit("aurora", "services.aurora", service, f"http://127.0.0.1:{http}/readyz")]
                 )
             with on_core(-1):
+                riva = Endpoint("riva", f"127.0.0.1:{speech}", use_tls=True, ca=Path(folder) / "ca.pem")
+                await supervisor.start([_speech(riva, speech, folder)])
                 yield Stack(
+                    riva,
                     f"127.0.0.1:{face}",
                     f"127.0.0.1:{grpc}",
                     f"ws://127.0.0.1:{http}/aurora/frames",
@@ -193,3 +219,16 @@ async def _stack(streams: int) -> AsyncIterator[Stack]:
                 )
         finally:
             await supervisor.stop()
+
+
+def _speech(endpoint: Endpoint, port: int, tls: str) -> Unit:
+    async def probe() -> None:
+        ensure_certificates(Path(tls))
+        riva = Riva(endpoint, SPEECH_DEADLINE_S)
+        try:
+            await riva.probe()
+        finally:
+            await riva.close()
+
+    env = {"VOXLOOP_SPEECH_PORT": str(port), "VOXLOOP_SPEECH_TLS": tls}
+    return Unit("speech", "embedded.speech", env, {}, {}, probe)

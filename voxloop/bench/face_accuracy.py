@@ -2,8 +2,6 @@
 
 - `closure_f1_audio`: closures of the lips (m, b, p) that the face shows from the sound alone, ± 50 ms.
 - `closure_f1_chance`: the same closures, moved in time by 0.4 s and more: what guessing would score.
-- `closure_f1_timed`: ± 20 ms, for a face that is told the phones' times. The engine uses none yet, so this is
-  the face from the sound alone, judged more strictly.
 - `jaw_r`: Pearson's r of JawOpen and how far the phones open the jaw; `jaw_r_energy`: the same of the sound's
   energy, which needs no face at all.
 - `cpu_ms_per_s`: of the engine alone, for a second of sound in pieces of 100 ms.
@@ -79,10 +77,10 @@ class Utterance:
 
 def utterances() -> list[Utterance]:
     espeak = Espeak()
-    return [_say(espeak, sentence, voice) for voice in VOICES for sentence in SENTENCES]
+    return [say(espeak, sentence, voice) for voice in VOICES for sentence in SENTENCES]
 
 
-def _say(espeak: Espeak, sentence: str, voice: Voice) -> Utterance:
+def say(espeak: Espeak, sentence: str, voice: Voice) -> Utterance:
     sound, marks = bytearray(), list[Mark]()
 
     def sink(pcm: bytes, more: list[Mark]) -> bool:
@@ -95,10 +93,10 @@ def _say(espeak: Espeak, sentence: str, voice: Voice) -> Utterance:
     length_s = len(samples) / espeak.rate
     phones = [mark for mark in marks if isinstance(mark, PhoneMark)]
     ends = [mark.start_ms / 1e3 for mark in phones[1:]] + [length_s]
-    spans = zip(phones, ends, strict=True)
+    lasting = zip(phones, ends, strict=True)
     return Utterance(
         np.clip(soxr.resample(samples, espeak.rate, RATE), -1, 1),
-        tuple((mark.start_ms / 1e3, end, mark.ipa) for mark, end in spans if not mark.is_pause),
+        tuple((mark.start_ms / 1e3, end, mark.ipa) for mark, end in lasting if not mark.is_pause),
     )
 
 
@@ -110,27 +108,25 @@ def measure(spoken: Sequence[Utterance] | None = None) -> dict[str, float]:
     length_s = sum(len(one.sound) for one in spoken) / RATE
 
     random = np.random.default_rng(0)
-    loose, tight, chance = (np.zeros(3, np.int64) for _ in range(3))
+    loose, chance = (np.zeros(3, np.int64) for _ in range(2))
     jaws, opened, energy = (list[Array]() for _ in range(3))
     for one, weights in zip(spoken, poses, strict=True):
         jaw, sounding = truth(one, len(weights))
         speaks = sounding > 0
         shown = weights[:, INDEX["MouthPressLeft"]] > CLOSED
         real = closures(one)
-        loose += hits(real, _spans(shown & speaks), LOOSE_S)
-        tight += hits(real, _spans(shown & speaks), TIGHT_S)
+        loose += hits(real, spans(shown & speaks), LOOSE_S)
         for _ in range(SHIFTS):
             moved = np.roll(shown, random.integers(12, max(13, len(shown) - 12)))
-            chance += hits(real, _spans(moved & speaks), LOOSE_S)
+            chance += hits(real, spans(moved & speaks), LOOSE_S)
         jaws.append(weights[:, INDEX["JawOpen"]])
         opened.append(jaw)
         energy.append(_energy(one, len(weights)))
     return {
-        "closure_f1_timed": f1(tight),
         "closure_f1_audio": f1(loose),
         "closure_f1_chance": f1(chance),
-        "jaw_r": _pearson(jaws, opened),
-        "jaw_r_energy": _pearson(energy, opened),
+        "jaw_r": pearson(jaws, opened),
+        "jaw_r_energy": pearson(energy, opened),
         "cpu_ms_per_s": round(1e3 * cpu_s / length_s, 2),
     }
 
@@ -145,14 +141,14 @@ def _animate(one: Utterance) -> Array:
 
 def closures(one: Utterance) -> list[Span]:
     """Closed phones that follow each other are one closure."""
-    spans: list[Span] = []
+    shut: list[Span] = []
     for start, end, ipa in one.phones:
         if ipa.startswith(CLOSING):
-            if spans and start - spans[-1][1] < 1e-3:
-                spans[-1] = (spans[-1][0], end)
+            if shut and start - shut[-1][1] < 1e-3:
+                shut[-1] = (shut[-1][0], end)
             else:
-                spans.append((start, end))
-    return spans
+                shut.append((start, end))
+    return shut
 
 
 def hits(real: Sequence[Span], shown: Sequence[Span], tolerance_s: float) -> Counts:
@@ -170,7 +166,7 @@ def f1(counts: Counts) -> float:
     return round(2 * found / max(1, 2 * found + wrong + missed), 3)
 
 
-def _spans(frames: NDArray[np.bool]) -> list[Span]:
+def spans(frames: NDArray[np.bool]) -> list[Span]:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], frames.astype(int), [0]])))
     return [(start / FPS, end / FPS) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
@@ -200,5 +196,5 @@ def _energy(one: Utterance, frames: int) -> Array:
     return np.array([np.mean(np.square(part)) ** 0.25 if len(part) else 0.0 for part in parts], np.float32)
 
 
-def _pearson(left: Sequence[Array], right: Sequence[Array]) -> float:
+def pearson(left: Sequence[Array], right: Sequence[Array]) -> float:
     return round(float(np.corrcoef(np.concatenate(left), np.concatenate(right))[0, 1]), 3)

@@ -13,9 +13,11 @@ import grpc
 import grpc.aio
 import pytest
 
+from shared.phones import TAKEN, said
 from shared.verdict import Verdict
 from shared.wire.audio2face import audio_pb2, messages_pb2, status_pb2
 from shared.wire.audio2face.controller_pb2_grpc import A2FControllerServiceStub
+from shared.wire.face.v1 import face_pb2
 from tests.fixtures import face
 from tests.fixtures.face import Audio2FaceServer, Metrics, face_server
 
@@ -210,6 +212,77 @@ async def test_a_beginning_emotion_and_the_callers_own_weights_are_respected(
     assert answer.shape("MouthFrownLeft")[-1] > 0.2
     assert max(answer.shape("JawOpen")) == 0
     assert set(answer.shape("CheekPuff")) == {0.5}
+
+
+def told(piece: Request, *phones: tuple[str, float, float]) -> Request:
+    """Label, start and end in s, in the field that NVIDIA's protocol does not have."""
+    timing = face_pb2.Timing()
+    for label, start_s, end_s in phones:
+        timing.phones.add(label=label, start_s=start_s, end_s=end_s)
+    return Request.FromString(piece.SerializeToString() + timing.SerializeToString())
+
+
+async def test_phones_that_come_with_the_sound_are_shown(stub: A2FControllerServiceAsyncStub) -> None:
+    first, second, *rest = cut(face.vowel(1), 0.25)
+    closures = (("p", 0.15, 0.25), ("ɑ", 0.25, 0.45), ("m", 0.45, 0.55), ("ɑ", 0.55, 0.7))
+    answer = await converse(stub, [opened(), told(first, *closures), second, *rest, END])
+    press = answer.shape("MouthPressLeft")
+    assert [frame for frame, weight in enumerate(press) if weight > 0.4] == [5, 6, 7, 14, 15, 16]
+    assert [status.code for status in answer.statuses] == [status_pb2.Status.SUCCESS]
+    call = stub.ProcessAudioStream(timeout=30)
+    assert said(TAKEN, await call.initial_metadata())
+    call.cancel()
+
+
+async def test_words_that_come_with_the_sound_are_shown(stub: A2FControllerServiceAsyncStub) -> None:
+    first, *rest = cut(face.vowel(1), 0.25)
+    timing = face_pb2.Timing(words=[face_pb2.Mark(label="mop", start_s=0.3, end_s=0.7)])
+    spoken = Request.FromString(first.SerializeToString() + timing.SerializeToString())
+    press = (await converse(stub, [opened(), spoken, *rest, END])).shape("MouthPressLeft")
+    assert [frame for frame, weight in enumerate(press) if weight > 0.4] == [10, 11, 12, 18, 19, 20]
+
+
+async def test_phones_that_cannot_be_are_named_and_the_rest_goes_on(
+    stub: A2FControllerServiceAsyncStub, audio2face: Audio2FaceServer
+) -> None:
+    unknown = audio2face.metrics.value("voxloop_face_marks_total", outcome="unknown")
+    first, *rest = cut(face.vowel(1), 0.25)
+    bad = (("?", 0.1, 0.2), ("!", 0.1, 0.2), ("m", math.nan, 0.2), ("m", -1, 0.2), ("m", 0.2, 0.1))
+    last = told(sound(face.vowel(0.25)), ("m", 0.1, 0.2))
+    answer = await converse(stub, [opened(), told(first, *bad), *rest, last, END])
+    plain = await converse(stub, [opened(), *cut(face.vowel(1.25), 0.25), END])
+    assert len(answer.weights) == len(plain.weights)
+    warning, success = answer.statuses
+    assert warning.message == (
+        "phones or words were passed over: 2 unknown, 2 no span of time, 1 not a number, 1 too late"
+    )
+    assert success.code == status_pb2.Status.SUCCESS
+    assert audio2face.metrics.value("voxloop_face_marks_total", outcome="unknown") == unknown + 2
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"\xc8\xa9\x07\x05",  # the field as a number
+        b"\xca\xa9\x07\x02\xff\xff",  # no message in it
+        b"\xca\xa9\x07\x03\x0a\x01\xff",  # a label that is no text
+        b"\xd2\xa9\x07\x03abc",  # another field
+    ],
+)
+async def test_a_field_that_is_not_what_it_should_be_does_not_end_the_stream(
+    stub: A2FControllerServiceAsyncStub, rest: bytes
+) -> None:
+    piece = Request.FromString(sound(face.vowel(1)).SerializeToString() + rest)
+    answer = await converse(stub, [opened(), piece, END])
+    assert len(answer.weights) == 30
+    assert answer.statuses[-1].code == status_pb2.Status.SUCCESS
+
+
+async def test_a_million_phones_hold_nobody_up_for_long(stub: A2FControllerServiceAsyncStub) -> None:
+    flood = told(sound(face.vowel(0.5)), *(("m", at / 1e3, (at + 1) / 1e3) for at in range(1_000_000)))
+    answer = await converse(stub, [opened(), flood, sound(face.vowel(0.5)), END])
+    assert len(answer.weights) == 30
+    assert "too many" in answer.statuses[0].message
 
 
 async def test_no_sound_at_all_is_a_success_without_frames(stub: A2FControllerServiceAsyncStub) -> None:

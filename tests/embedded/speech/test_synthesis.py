@@ -14,6 +14,7 @@ from riva.client.proto.riva_tts_pb2_grpc import RivaSpeechSynthesisStub
 
 from shared.audio import duration_s, is_silent, peak_dbfs
 from shared.channels import Endpoint, open_channel
+from shared.phones import TOLD, said
 from tests.fixtures.speech import RivaServer
 
 TEXT = "Hello there. I have turned off the kitchen lights."
@@ -89,6 +90,55 @@ def test_word_times_are_those_of_the_sound(voice: SpeechSynthesisService) -> Non
 
 def test_word_times_come_only_if_asked_for(voice: SpeechSynthesisService) -> None:
     assert not voice.synthesize(TEXT).meta.words
+
+
+def test_phones_are_told_from_the_first_sample_to_the_last(voice: SpeechSynthesisService) -> None:
+    response = voice.synthesize("My puppy hums.")
+    phones = response.meta.processed_text.split()
+    assert [phone.strip("ˈˌ") for phone in phones if phone != "_"] == "m aɪ p ʌ p i h ʌ m z".split()
+    assert len(response.meta.predicted_durations) == len(phones)
+    length_ms = 1e3 * duration_s(response.audio, 22050)
+    assert sum(response.meta.predicted_durations) == pytest.approx(length_ms, abs=20)
+
+
+def test_a_closure_is_told_where_the_sound_is_quieter(voice: SpeechSynthesisService) -> None:
+    response = voice.synthesize("A puppy, a puppy, a puppy.")
+    at_ms, closed, open_ = 0.0, list[float](), list[float]()
+    for phone, duration_ms in zip(
+        response.meta.processed_text.split(), response.meta.predicted_durations, strict=True
+    ):
+        part = response.audio[round(at_ms * 22.05) * 2 : round((at_ms + duration_ms) * 22.05) * 2]
+        at_ms += duration_ms
+        if phone == "p" or phone.endswith("ʌ"):
+            level = float(np.abs(np.frombuffer(part, "<i2").astype(float)).mean())
+            (closed if phone == "p" else open_).append(level)
+    assert len(closed) == 2 * len(open_) == 6
+    assert max(closed) < 0.5 * min(open_)
+
+
+@pytest.mark.parametrize(
+    "text", [TEXT, '<speak>One <break time="3s"/> <prosody rate="25%">moooo</prosody></speak>']
+)
+def test_phones_come_before_the_sound_that_they_are_in(voice: SpeechSynthesisService, text: str) -> None:
+    told_ms = heard_ms = 0.0
+    parts = list(voice.synthesize_online(text, sample_rate_hz=16000))
+    assert len(parts) > 3
+    for part in parts:
+        told_ms += sum(part.meta.predicted_durations)
+        heard_ms += 1e3 * duration_s(part.audio, 16000)
+        assert told_ms >= heard_ms - 1
+    whole = voice.synthesize(text).meta
+    spoken = " ".join(filter(None, (part.meta.processed_text for part in parts)))
+    assert spoken == whole.processed_text
+
+
+async def test_a_client_is_told_that_these_are_phones(riva: RivaServer) -> None:
+    endpoint = Endpoint("riva", riva.uri, use_tls=True, ca=riva.ca)
+    async with open_channel(endpoint) as channel:
+        stub = RivaSpeechSynthesisStub(channel)
+        request = riva_tts_pb2.SynthesizeSpeechRequest(text=TEXT)
+        for call in (stub.Synthesize(request), stub.SynthesizeOnline(iter([request]))):
+            assert said(TOLD, await call.initial_metadata())
 
 
 def test_german_is_spoken(voice: SpeechSynthesisService) -> None:

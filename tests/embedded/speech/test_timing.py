@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from embedded.speech.espeak import PhoneMark, WordMark
 from embedded.speech.script import Span
-from embedded.speech.timing import SpokenWord, WordClock
+from embedded.speech.timing import PhoneClock, SpokenPhone, SpokenWord, WordClock
 
 SPANS = (Span(0, 6, "Hello"), Span(7, 9, "42"))  # of "Hello, 42"
 
@@ -44,3 +44,27 @@ def test_nothing_spoken_is_no_word() -> None:
     clock.add([WordMark(0, 1, 0), PhoneMark("", 300)])
     clock.finish()
     assert clock.take() == []
+
+
+def test_phones_follow_each_other_from_the_first_sample_on() -> None:
+    clock = PhoneClock()
+    clock.add([WordMark(0, 2, 0), PhoneMark("h", 12), PhoneMark("ˈaɪ", 90)])
+    assert clock.take() == [SpokenPhone("_", 12), SpokenPhone("h", 78)]
+    clock.add([PhoneMark("_:", 300), PhoneMark("", 350)])
+    clock.reach(500, 500)
+    assert clock.take() == [SpokenPhone("ˈaɪ", 210), SpokenPhone("_", 50), SpokenPhone("_", 150)]
+
+
+def test_a_phone_that_goes_on_is_told_in_parts_where_its_sound_must_leave() -> None:
+    clock = PhoneClock()
+    clock.add([PhoneMark("ɑː", 0)])
+    clock.reach(250, 700)
+    clock.reach(500, 900)  # that much is told
+    clock.add([PhoneMark("t", 1000)])
+    assert clock.take() == [SpokenPhone("ɑː", 700), SpokenPhone("ɑː", 300)]
+
+
+def test_a_mark_that_goes_back_takes_no_time() -> None:
+    clock = PhoneClock()
+    clock.add([PhoneMark("a", 100), PhoneMark("b", 60), PhoneMark("c", 100), PhoneMark("d", 160)])
+    assert clock.take() == [SpokenPhone("_", 100), SpokenPhone("c", 60)]

@@ -80,6 +80,14 @@ def audio(pcm: bytes, size: int = 0) -> list[Request]:
     return [Request(audio=pcm[at : at + step]) for at in range(0, len(pcm), step)]
 
 
+def phones(*marks: tuple[str, float, float]) -> Request:
+    """Label, start and end in ms."""
+    timing = aurora_pb2.Timing()
+    for label, start_ms, end_ms in marks:
+        timing.phones.add(label=label, start_ms=start_ms, end_ms=end_ms)
+    return Request(timing=timing)
+
+
 END = Request(end=aurora_pb2.End())
 
 

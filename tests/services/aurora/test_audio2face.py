@@ -21,9 +21,11 @@ from shared.errors import (
     PeerTimeout,
     PeerUnavailable,
 )
+from shared.phones import TAKEN, Phone
 from shared.process import free_port
 from shared.tls import CertificateFiles, ensure_certificates
 from shared.wire.audio2face import status_pb2
+from shared.wire.face.v1 import face_pb2
 from tests.fixtures import face
 from tests.fixtures.face import Audio2FaceServer, face_server
 from tests.services.aurora.conftest import (
@@ -107,6 +109,76 @@ async def test_the_probe_has_a_moment_of_silence_animated(audio2face: Audio2Face
     await audio2face_client.probe()
     await audio2face_client.close()
     assert audio2face.metrics.value("voxloop_face_frames_total") == frames + 1
+
+
+async def closure_shown(audio2face_client: Audio2Face, phones: list[Phone]) -> float:
+    """How far the lips are pressed together 0.5 s into a vowel."""
+    async with audio2face_client.stream({}) as stream:
+        stream.tell(phones)
+        await stream.send(face.vowel(1))
+        await stream.end()
+        names, *frames = [part async for part in stream.parts()]
+    assert isinstance(names, Names)
+    frame = frames[15]
+    assert isinstance(frame, Frame)
+    return frame.weights[names.blendshapes.index("MouthPressLeft")]
+
+
+CLOSURE = [Phone(0.3, 0.45, "ɑ"), Phone(0.45, 0.55, "m"), Phone(0.55, 0.7, "ɑ")]
+
+
+async def test_phones_are_shown_by_a_face_that_says_that_it_takes_them(audio2face: Audio2FaceServer) -> None:
+    audio2face_client = client(audio2face.target)
+    await audio2face_client.probe()
+    assert audio2face_client.takes_marks
+    assert await closure_shown(audio2face_client, CLOSURE) > 0.4
+    assert await closure_shown(audio2face_client, []) < 0.1
+    await audio2face_client.close()
+
+
+@pytest.mark.parametrize("says", [(), (TAKEN,)])
+async def test_a_face_is_sent_phones_only_if_it_says_so(says: tuple[tuple[str, str], ...]) -> None:
+    """NVIDIA's says nothing, and gets what its protocol has and not a byte besides."""
+    heard: list[bytes] = []
+
+    async def script(context: Any) -> None:
+        await context.send_initial_metadata(says)
+        await context.write(HEADER)
+        while (message := await context.read()) != grpc.aio.EOF:
+            known = type(message)()
+            known.CopyFrom(message)
+            known.DiscardUnknownFields()
+            heard.append(message.SerializeToString()[known.ByteSize() :])
+        await context.write(face_frame(0, 1, 0))
+        await context.write(SUCCESS)
+
+    async with scripted_face(script) as target:
+        audio2face_client = client(target)
+        for _ in range(2):
+            async with audio2face_client.stream({}) as stream:
+                stream.tell(CLOSURE)
+                await stream.send(face.silence(0.2))
+                await stream.send(face.silence(0.2))
+                await stream.end()
+                [part async for part in stream.parts()]
+        await audio2face_client.close()
+    told = [face_pb2.Timing.FromString(rest).phones for rest in heard if rest]
+    assert len(heard) == 8
+    assert [[phone.label for phone in phones] for phones in told] == [["ɑ", "m", "ɑ"]] * len(says)
+
+
+async def test_phones_whose_sound_is_sent_already_are_told_no_more(audio2face: Audio2FaceServer) -> None:
+    audio2face_client = client(audio2face.target)
+    await audio2face_client.probe()
+    used = audio2face.metrics.value("voxloop_face_marks_total", outcome="used")
+    async with audio2face_client.stream({}) as stream:
+        await stream.send(face.vowel(1))
+        stream.tell([*CLOSURE, Phone(0.95, 1.05, "m")])
+        await stream.send(face.vowel(0.5))
+        await stream.end()
+        [part async for part in stream.parts()]
+    await audio2face_client.close()
+    assert audio2face.metrics.value("voxloop_face_marks_total", outcome="used") == used + 1
 
 
 HEADER = face_header("JawOpen", "MouthClose")

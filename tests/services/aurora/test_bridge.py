@@ -21,7 +21,17 @@ from shared.wire.aurora.v1.aurora_pb2_grpc import AuroraStub
 from tests.fixtures import face
 from tests.fixtures.face import Audio2FaceServer, AuroraServer, Metrics, aurora_server, face_server
 from tests.fixtures.launch import end
-from tests.services.aurora.conftest import END, SUCCESS, Request, Shown, animate, audio, scripted_face, start
+from tests.services.aurora.conftest import (
+    END,
+    SUCCESS,
+    Request,
+    Shown,
+    animate,
+    audio,
+    phones,
+    scripted_face,
+    start,
+)
 from tests.services.aurora.conftest import answers as face_says
 from tests.services.aurora.conftest import face_header as header_of
 
@@ -118,6 +128,43 @@ async def test_an_odd_byte_waits_for_its_other_half(stub: AuroraAsyncStub) -> No
     shown = await animate(stub, [start(), *audio(SPEECH, 1001), END])
     whole = await animate(stub, [start(), *audio(SPEECH), END])
     assert np.allclose(shown.weights[:-5], whole.weights[:-5], atol=1e-3)
+
+
+async def test_phones_that_are_told_before_their_sound_are_shown(stub: AuroraAsyncStub) -> None:
+    await animate(
+        stub, [start(), *audio(face.silence(0.1)), END]
+    )  # now aurora knows that its face takes them
+    told = phones(("ɑ", 300, 450), ("m", 450, 550), ("ɑ", 550, 700))
+    shown = await animate(stub, [start(44100), told, *audio(face.vowel(1, 44100), 8820), END])
+    assert shown.shape("MouthPressLeft")[15] > 0.4
+    assert max(shown.shape("MouthPressLeft")[:12]) < 0.1
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        ("m", math.nan, 100),
+        ("m", -100, 100),
+        ("m", 500, 400),
+        ("m", 0, math.inf),
+        ("no such phone, and far too long a name", 100, 200),
+        ("?", 100, 200),
+        ("m", 1e12, 2e12),
+    ],
+)
+async def test_phones_that_make_no_sense_change_nothing(
+    stub: AuroraAsyncStub, mark: tuple[str, float, float]
+) -> None:
+    plain = await animate(stub, [start(), *audio(SPEECH), END])
+    shown = await animate(stub, [start(), phones(mark), *audio(SPEECH, 6400), phones(mark, mark), END])
+    assert shown.done == plain.done
+    np.testing.assert_allclose(shown.weights, plain.weights, atol=1e-3)
+
+
+async def test_a_hundred_thousand_phones_are_borne(stub: AuroraAsyncStub) -> None:
+    flood = phones(*(("m", at, at + 1) for at in range(100_000)))
+    shown = await animate(stub, [start(), flood, *audio(SPEECH, 6400), flood, END])
+    assert shown.done == 45
 
 
 async def test_a_turn_without_sound_is_done_at_once(stub: AuroraAsyncStub) -> None:

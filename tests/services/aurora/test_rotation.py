@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import pytest
@@ -25,9 +25,13 @@ from tests.services.aurora.conftest import (
     audio,
     face_frame,
     face_header,
+    phones,
     scripted_face,
     start,
 )
+
+if TYPE_CHECKING:  # the stubs know the kind for asyncio, the module does not
+    from shared.wire.aurora.v1.aurora_pb2_grpc import AuroraAsyncStub
 
 SENTENCE = face.vowel(1.5) + face.silence(0.5)
 
@@ -112,3 +116,21 @@ async def animated(target: str, pcm: bytes, rotate_s: float) -> list[Frame]:
     finally:
         await audio2face.close()
     return frames
+
+
+async def test_phones_are_told_on_both_sides_of_a_seam_in_the_time_of_each(rotating: AuroraServer) -> None:
+    """Told at once before the sound, a closure in every second of it; each stream holds some two seconds."""
+    closures = [1000 * second + 500 for second in range(12)]
+    marks = [(label, at, at + 100) for time in closures for label, at in (("ɑ", time - 100), ("m", time))]
+    rotations = rotating.metrics.value("voxloop_aurora_rotations_total")
+    async with grpc.aio.insecure_channel(rotating.target) as channel:
+        stub: AuroraAsyncStub = AuroraStub(channel)
+        await animate(
+            stub, [start(), *audio(face.silence(0.1)), END]
+        )  # now aurora knows that it takes phones
+        shown = await animate(stub, [start(), phones(*marks), *audio(SENTENCE * 6, 3200), END])
+    assert rotating.metrics.value("voxloop_aurora_rotations_total") >= rotations + 4
+    press = shown.shape("MouthPressLeft")
+    seen = [time for time, weight in zip(shown.times_ms, press, strict=True) if weight > 0.4]
+    assert {round((time - 550) / 1000) for time in seen} == set(range(12))
+    assert all(abs((time - 550 + 500) % 1000 - 500) <= 60 for time in seen)

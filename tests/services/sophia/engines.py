@@ -138,8 +138,10 @@ class ScriptedSynthesis(tts_grpc.RivaSpeechSynthesisServicer):
         """Where set, what every request is answered."""
         self.stall: asyncio.Event | None = None
         """Where set, what follows the script waits for it."""
+        self.metadata: tuple[tuple[str, str], ...] = ()
 
     async def SynthesizeOnline(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        await context.send_initial_metadata(self.metadata)
         try:
             async for request in requests:
                 self.spoken.append(request.text)

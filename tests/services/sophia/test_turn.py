@@ -9,6 +9,7 @@ from riva.client.proto import riva_tts_pb2 as tts
 
 from services.sophia.turn import MAX_ANSWER_CHARS
 from shared.audio import RATE
+from shared.phones import TOLD
 from shared.wire.aurora.v1 import aurora_pb2
 from tests.services.sophia.conftest import Sophia
 
@@ -72,6 +73,53 @@ async def test_of_a_slow_synthesis_only_what_came_was_heard(sophia: Sophia) -> N
         await client.send(type="playback", played_ms=300)
         await client.send(type="cancel")
         assert (await client.until("interrupted"))["spoken_text"] == "one two"
+
+
+def phones(text: str, *durations_ms: float) -> tts.SynthesizeSpeechResponse:
+    response = sound(sum(durations_ms) / 1e3)
+    response.meta.processed_text = text
+    response.meta.predicted_durations.extend(durations_ms)
+    return response
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_the_face_is_told_the_phones_of_a_clause_before_its_sound(sophia: Sophia, told: bool) -> None:
+    engines = sophia.engines
+    engines.synthesis.metadata = (TOLD,) if told else ()
+    engines.nova.answer = ["Up we go now, my friend. ", "Mum is here."]
+    engines.synthesis.script = [phones("ˈʌ p", 200, 100), sound(0, ("up", 0, 300)), phones("m", 100)]
+    async with sophia.session(animation=True) as client:
+        await client.send(type="text", text="hello")
+        await client.until("reply.done")
+    clauses = len(engines.synthesis.spoken)
+    assert clauses > 1
+    told_ms, heard_ms = list[tuple[str, float, float]](), 0.0
+    for request in engines.aurora.requests:
+        for mark in request.timing.phones:
+            assert mark.start_ms >= heard_ms - 0.1
+            told_ms.append((mark.label, round(mark.start_ms), round(mark.end_ms)))
+        heard_ms += 1e3 * len(request.audio) / SECOND
+    clause_ms = [round(heard_ms / clauses) * clause for clause in range(clauses)]
+    labels = (("ˈʌ", 0, 200), ("p", 200, 300), ("m", 300, 400))
+    expected = [(label, at + start, at + end) for at in clause_ms for label, start, end in labels]
+    assert told_ms == (expected if told else [])
+    words = [mark.label for request in engines.aurora.requests for mark in request.timing.words]
+    assert words == ["up"] * clauses
+
+
+async def test_phones_without_a_length_cost_nothing_but_themselves(sophia: Sophia) -> None:
+    engines = sophia.engines
+    engines.synthesis.metadata = (TOLD,)
+    bad = sound(0.2)
+    bad.meta.processed_text = "m p"
+    bad.meta.predicted_durations.extend([float("nan"), 100])
+    engines.synthesis.script = [bad, phones("m", 100)]
+    async with sophia.session(animation=True) as client:
+        await client.send(type="text", text="hello")
+        await client.until("reply.done")
+    assert not any(request.timing.phones for request in engines.aurora.requests)
+    assert client.of("animation")
+    assert not client.of("error")
 
 
 @pytest.mark.parametrize("words", [(), (("one", 0, 0), ("two", 0, 0), ("three", 0, 0), ("four", 0, 0))])

@@ -56,4 +56,5 @@ def test_the_face_runs_and_is_measured() -> None:
     assert report.figures["interruptions"] == 1
     assert report.figures["still_turns"] == 0
     assert report.figures["shown_share"]
+    assert report.figures["closure_shift_ms"] is not None
     assert [row["whole"] for row in report.rows] == [1, 2]

@@ -123,6 +123,8 @@ Global___Mark: _TypeAlias = Mark  # noqa: Y015
 
 @_typing.final
 class Timing(_message.Message):
+    """As early as it is known: what comes behind its audio is too late for the face."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORDS_FIELD_NUMBER: _builtins.int
