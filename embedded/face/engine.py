@@ -1,7 +1,7 @@
 """Sound in, poses out: 16 kHz samples to ARKit-52 weights at 30 frames a second, streaming.
 
-    samples → log-mel at 100 Hz → articulators → smoothed as lips move → at 30 Hz → blendshapes
-                 phones and words, where a caller tells them → articulators ↗
+    samples → log-mel at 100 Hz → articulators, by a network → at 30 Hz → blendshapes
+     phones and words, where a caller tells them ↗
 
 A frame leaves as soon as the sound reaches about 60 ms past it (LOOKAHEAD and half a window). Frames do
 not depend on how the sound was cut into pieces.
@@ -13,20 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embedded.face.articulation import HISTORY, LOOKAHEAD, articulate
 from embedded.face.blendshapes import ARTICULATORS, NAMES, Array, Times, speak
 from embedded.face.expression import Emotions, blink
 from embedded.face.features import BANDS, FLOOR, HOP, HOPS_PER_S, RATE, WINDOW, Level, LogMel
+from embedded.face.network import HISTORY, LOOKAHEAD, network
 from embedded.face.timed import TimedSpeech
 
 FPS = 30
 EASE_S = 0.1
 """Within this time of the last frame the mouth returns to neutral, as far as those frames are still here."""
-
-#                jaw  close round spread  fv  sibil tongue
-ATTACK = np.array([0.55, 0.85, 0.45, 0.45, 0.80, 0.70, 0.60], np.float32)
-RELEASE = np.array([0.40, 0.60, 0.30, 0.30, 0.55, 0.50, 0.40], np.float32)
-"""Share of the distance that an articulator moves in one hop: lips close faster than a jaw falls."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +56,8 @@ class FaceEngine:
         self._tuning = tuning
         self._mel = LogMel()
         self._level = Level()
+        self._network = network()
         self._features: Array = np.full((HISTORY, BANDS), FLOOR, np.float32)
-        self._smoothed: Array = np.zeros(len(ARTICULATORS), np.float32)
         self._track: Array = np.zeros((0, len(ARTICULATORS)), np.float32)
         self._track_start = 0  # hop number of the first row of _track
         self._next = 0  # number of the next frame
@@ -86,11 +81,7 @@ class FaceEngine:
             self._features = features
             return
         self._features = features[judged:]
-        moves = articulate(features)
-        for hop, target in enumerate(moves):
-            step = np.where(target > self._smoothed, ATTACK, RELEASE)
-            self._smoothed = self._smoothed + step * (target - self._smoothed)
-            moves[hop] = self._smoothed
+        moves = self._network.articulate(features)
         moves = self.timed.lay_over(moves, self._track_start + len(self._track))
         self._track = np.concatenate([self._track, moves])
 
