@@ -16,7 +16,7 @@ import numpy as np
 from embedded.face.blendshapes import ARTICULATORS, NAMES, Array, Times, speak
 from embedded.face.expression import Emotions, blink
 from embedded.face.features import BANDS, FLOOR, HOP, HOPS_PER_S, RATE, WINDOW, Level, LogMel
-from embedded.face.network import HISTORY, LOOKAHEAD, network
+from embedded.face.network import HISTORY, LOOKAHEAD, Network, network
 from embedded.face.timed import TimedSpeech
 
 FPS = 30
@@ -50,13 +50,13 @@ class Frames:
 
 
 class FaceEngine:
-    def __init__(self, emotions: Emotions, tuning: Tuning) -> None:
+    def __init__(self, emotions: Emotions, tuning: Tuning, heard_by: Network | None = None) -> None:
         self.emotions = emotions
         self.timed = TimedSpeech()
         self._tuning = tuning
         self._mel = LogMel()
         self._level = Level()
-        self._network = network()
+        self._network = heard_by or network()
         self._features: Array = np.full((HISTORY, BANDS), FLOOR, np.float32)
         self._track: Array = np.zeros((0, len(ARTICULATORS)), np.float32)
         self._track_start = 0  # hop number of the first row of _track

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from embedded.face.blendshapes import INDEX, Array
 from embedded.face.engine import FPS, FaceEngine, Tuning
 from embedded.face.expression import Emotions
+from embedded.face.network import Network
 from shared.audio import RATE
 from voxloop.bench.face_voices import (
     FLITE_JUDGE,
@@ -80,10 +81,13 @@ def flite_utterances() -> list[Utterance]:
     return [flite_says(sentence, FLITE_JUDGE) for sentence in SENTENCES] if has_flite() else []
 
 
-def by_voice(spoken: Sequence[Utterance]) -> list[dict[str, Any]]:
+def by_voice(spoken: Sequence[Utterance], heard_by: Network | None = None) -> list[dict[str, Any]]:
     """The figures of each."""
     voices = dict.fromkeys(one.voice for one in spoken)
-    return [{"voice": voice, **measure([one for one in spoken if one.voice == voice])} for voice in voices]
+    return [
+        {"voice": voice, **measure([one for one in spoken if one.voice == voice], heard_by)}
+        for voice in voices
+    ]
 
 
 def flite_figures(spoken: Sequence[Utterance]) -> dict[str, float | int | None]:
@@ -92,10 +96,11 @@ def flite_figures(spoken: Sequence[Utterance]) -> dict[str, float | int | None]:
     return {f"{name}_flite": measured.get(name) for name in OF_FLITE}
 
 
-def measure(spoken: Sequence[Utterance] | None = None) -> dict[str, float]:
+def measure(spoken: Sequence[Utterance] | None = None, heard_by: Network | None = None) -> dict[str, float]:
+    """Of the face with its own network, or with another."""
     spoken = utterances() if spoken is None else spoken
     started = time.process_time()
-    poses = [_animate(one) for one in spoken]
+    poses = [_animate(one, heard_by) for one in spoken]
     cpu_s = time.process_time() - started
     length_s = sum(len(one.sound) for one in spoken) / RATE
 
@@ -123,8 +128,8 @@ def measure(spoken: Sequence[Utterance] | None = None) -> dict[str, float]:
     }
 
 
-def _animate(one: Utterance) -> Array:
-    engine = FaceEngine(Emotions({}), Tuning.neutral())
+def _animate(one: Utterance, heard_by: Network | None) -> Array:
+    engine = FaceEngine(Emotions({}), Tuning.neutral(), heard_by)
     pieces = [one.sound[at : at + PIECE] for at in range(0, len(one.sound), PIECE)]
     frames = [engine.feed(piece).weights for piece in pieces]
     total = max(1, round(len(one.sound) / RATE * FPS))

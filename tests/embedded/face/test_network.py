@@ -7,7 +7,7 @@ import pytest
 
 from embedded.face.blendshapes import ARTICULATORS, CLOSE, JAW, SIBILANT, Array
 from embedded.face.features import BANDS, FLOOR, Level, LogMel
-from embedded.face.network import CONTEXT, HISTORY, LOOKAHEAD, WEIGHTS, Network, network, write
+from embedded.face.network import CONTEXT, HISTORY, LOOKAHEAD, REST, WEIGHTS, Network, network, write
 from embedded.speech.voices import Voice
 from tests.fixtures import face
 from voxloop.bench.face_voices import Utterance, espeak_says
@@ -30,14 +30,15 @@ SPEECH = features(samples(face.vowel(0.4) + face.hum(0.2) + face.hiss(0.2)))
 def mama() -> tuple[Utterance, Array]:
     """What a voice that the network was not trained on says, and what is shown of it (hops, 7)."""
     said = espeak_says("Ma ma ma. Sa sa sa.", Voice("m4", "en-US", "en-us+m4"))
-    return said, network().articulate(features(said.sound))
+    before = np.full((HISTORY, BANDS), FLOOR, np.float32)
+    return said, network().articulate(np.concatenate([before, features(said.sound)]))
 
 
 def within(said: Utterance, moves: Array, phone: str) -> Array:
     """(phones, 7): the hop in the middle of each such phone."""
     middles = [(start + end) / 2 for start, end, ipa in said.phones if phone in ipa]
     assert middles
-    return moves[[round(100 * at) - HISTORY for at in middles]]
+    return moves[[int(100 * at) for at in middles]]
 
 
 def test_lips_close_for_an_m_and_the_jaw_falls_for_an_a(mama: tuple[Utterance, Array]) -> None:
@@ -80,9 +81,9 @@ def test_a_network_is_the_same_when_it_was_written_and_read(tmp_path: Path) -> N
     write(tmp_path / "small.npz", weights)
     matrix1, offset1, matrix2, offset2, matrix3, offset3 = weights
     one = np.maximum(SPEECH[:CONTEXT].reshape(1, -1) @ matrix1 + offset1, 0)
-    score = np.maximum(one @ matrix2 + offset2, 0) @ matrix3 + offset3
-    shown = Network(tmp_path / "small.npz").articulate(SPEECH[:CONTEXT])
-    assert np.allclose(shown, 1 / (1 + np.exp(-score)), atol=2e-3)
+    shown = 1 / (1 + np.exp(-(np.maximum(one @ matrix2 + offset2, 0) @ matrix3 + offset3)))
+    read = Network(tmp_path / "small.npz").articulate(SPEECH[:CONTEXT])
+    assert np.allclose(read, (shown - REST) / (1 - REST), atol=2e-3)
 
 
 def test_the_weights_are_small() -> None:
