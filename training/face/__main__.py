@@ -4,7 +4,8 @@
     python -m training.face --without rms --out /tmp/rms.npz     # another voice of flite left out, and judged
 
 It needs `make setup` and Debian's `flite`. What it made is kept in training/face/work, and a call that was
-ended goes on from there; the same seed gives the same network.
+ended goes on from there. The same seed says the same sentences in the same voices and trains the same way;
+espeak-ng itself differs by some ms from one time to the next, and so networks are alike, not equal.
 """
 
 from __future__ import annotations
