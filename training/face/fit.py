@@ -24,7 +24,7 @@ _AROUND = np.arange(CONTEXT) - HISTORY
 @dataclass(frozen=True)
 class Plan:
     hidden: tuple[int, int] = (160, 64)
-    epochs: int = 16
+    epochs: int = 12
     rows: int = 512
     rate: float = 3e-3
     """Falls to 0 as a cosine."""
