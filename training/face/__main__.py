@@ -24,7 +24,7 @@ from voxloop.bench.face_voices import FLITE_JUDGE, flite_says, has_flite
 from voxloop.bench.report import Report
 
 WORK = Path(__file__).parent / "work"
-PARTS = 20
+PARTS = 24
 """Of the speech, some nine minutes each."""
 
 

@@ -36,7 +36,7 @@ class Cast:
     """`flite` is how much of the speech is flite's; `without` is its voice that must not be heard."""
 
     without: str = FLITE_JUDGE
-    flite: float = 0.4
+    flite: float = 0.6
 
     def say(self, rng: random.Random, sentences: int) -> list[Utterance]:
         """All by one voice, in one manner."""
