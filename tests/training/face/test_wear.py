@@ -39,8 +39,8 @@ def test_wear_differs_from_time_to_time_and_not_for_one_seed() -> None:
 
 
 def test_wear_moves_nothing_in_time() -> None:
-    """Phones keep their times: the onset of a sound is where it was, within 5 ms."""
-    late = np.concatenate([np.zeros(RATE // 2, np.float32), VOWEL])
+    """Phones keep their times: the onset of a sound is where it was, within 15 ms."""
+    late = np.concatenate([np.zeros(RATE // 2, np.float32), VOWEL[RATE // 4 :]])
     for seed in range(8):
         loud = np.abs(worn(late, np.random.default_rng(seed)))
         assert abs(int((loud > 0.4 * loud.max()).argmax()) - RATE // 2) < 0.015 * RATE
