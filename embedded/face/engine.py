@@ -1,7 +1,7 @@
 """Sound in, poses out: 16 kHz samples to ARKit-52 weights at 30 frames a second, streaming.
 
-    samples → log-mel at 100 Hz → articulators → smoothed as lips move → at 30 Hz → blendshapes
-                 phones and words, where a caller tells them → articulators ↗
+    samples → log-mel at 100 Hz → articulators, by a network → at 30 Hz → blendshapes
+     phones and words, where a caller tells them ↗
 
 A frame leaves as soon as the sound reaches about 60 ms past it (LOOKAHEAD and half a window). Frames do
 not depend on how the sound was cut into pieces.
@@ -13,20 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embedded.face.articulation import HISTORY, LOOKAHEAD, articulate
-from embedded.face.blendshapes import ARTICULATORS, NAMES, Array, Times, speak
+from embedded.face.blendshapes import ARTICULATORS, CLOSE, NAMES, Array, Times, speak
 from embedded.face.expression import Emotions, blink
 from embedded.face.features import BANDS, FLOOR, HOP, HOPS_PER_S, RATE, WINDOW, Level, LogMel
+from embedded.face.network import HISTORY, LOOKAHEAD, Network, network
 from embedded.face.timed import TimedSpeech
 
 FPS = 30
+LIPS_HOPS = 3
+"""Hops over which what is heard of closed lips is averaged: what flickers is no closure."""
 EASE_S = 0.1
 """Within this time of the last frame the mouth returns to neutral, as far as those frames are still here."""
 
-#                jaw  close round spread  fv  sibil tongue
-ATTACK = np.array([0.55, 0.85, 0.45, 0.45, 0.80, 0.70, 0.60], np.float32)
-RELEASE = np.array([0.40, 0.60, 0.30, 0.30, 0.55, 0.50, 0.40], np.float32)
-"""Share of the distance that an articulator moves in one hop: lips close faster than a jaw falls."""
+_MEAN: Array = np.full(LIPS_HOPS, 1 / LIPS_HOPS, np.float32)
 
 
 @dataclass(frozen=True)
@@ -55,20 +54,21 @@ class Frames:
 
 
 class FaceEngine:
-    def __init__(self, emotions: Emotions, tuning: Tuning) -> None:
+    def __init__(self, emotions: Emotions, tuning: Tuning, heard_by: Network | None = None) -> None:
         self.emotions = emotions
         self.timed = TimedSpeech()
         self._tuning = tuning
         self._mel = LogMel()
         self._level = Level()
+        self._network = heard_by or network()
         self._features: Array = np.full((HISTORY, BANDS), FLOOR, np.float32)
-        self._smoothed: Array = np.zeros(len(ARTICULATORS), np.float32)
+        self._closed: Array = np.zeros(LIPS_HOPS - 1, np.float32)
         self._track: Array = np.zeros((0, len(ARTICULATORS)), np.float32)
         self._track_start = 0  # hop number of the first row of _track
         self._next = 0  # number of the next frame
 
     def feed(self, samples: Array) -> Frames:
-        """float32 at 16 kHz, -1 to 1. Costs some 3 ms for a second of sound: keep the pieces small."""
+        """float32 at 16 kHz, -1 to 1. Costs some 2 ms for a second of sound: keep the pieces small."""
         self._listen(samples)
         newest_hop = self._track_start + len(self._track) - 1
         ready = (2 * newest_hop + 1) * FPS // (2 * HOPS_PER_S) + 1  # hop i lies at (i + 0.5) · 10 ms
@@ -86,11 +86,10 @@ class FaceEngine:
             self._features = features
             return
         self._features = features[judged:]
-        moves = articulate(features)
-        for hop, target in enumerate(moves):
-            step = np.where(target > self._smoothed, ATTACK, RELEASE)
-            self._smoothed = self._smoothed + step * (target - self._smoothed)
-            moves[hop] = self._smoothed
+        moves = self._network.articulate(features)
+        closed = np.concatenate([self._closed, moves[:, CLOSE]])
+        self._closed = closed[len(moves) :]
+        moves[:, CLOSE] = np.convolve(closed, _MEAN, "valid")
         moves = self.timed.lay_over(moves, self._track_start + len(self._track))
         self._track = np.concatenate([self._track, moves])
 

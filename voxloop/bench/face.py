@@ -36,10 +36,11 @@ from shared.channels import Endpoint
 from shared.process import free_port
 from shared.tls import ensure_certificates
 from voxloop.bench.cores import on_core
-from voxloop.bench.face_accuracy import Utterance, measure, utterances
+from voxloop.bench.face_accuracy import by_voice, flite_figures, flite_utterances, measure, utterances
 from voxloop.bench.face_session import Session, converse
 from voxloop.bench.face_streams import FPS, Streamed, stream_many
 from voxloop.bench.face_timed import measure_timed
+from voxloop.bench.face_voices import Utterance
 from voxloop.bench.nova_stack import unit
 from voxloop.bench.report import Report, Row
 from voxloop.stack import Unit
@@ -82,7 +83,9 @@ def run(plan: Plan | None = None) -> Report:
 async def _run(plan: Plan) -> Report:
     spoken = utterances()[: plan.sentences]
     speech = b"".join(one.pcm for one in spoken)
-    figures: dict[str, float | int | None] = dict(measure(spoken))
+    foreign = flite_utterances()[: plan.sentences]
+    figures: dict[str, float | int | None] = {**measure(spoken), **flite_figures(foreign)}
+    voices: list[Row] = by_voice([*spoken, *foreign])
     async with _stack(plan.crowd[0]) as stack:
         alone = await stream_many(stack.audio2face, 1, plan.stream_s, speech)
         crowd, share = await _crowd(stack, *plan.crowd, speech)
@@ -94,7 +97,7 @@ async def _run(plan: Plan) -> Report:
     figures["sessions_real_time"] = sum(map(in_real_time, crowd))
     figures["crowd_cpu_share"] = round(share, 3)
     figures |= session_figures(session)
-    rows: list[Row] = [
+    rows: list[Row] = voices + [
         {"streams": len(streams), "whole": sum(not one.fault for one in streams), **_all(streams)}
         for streams in (alone, crowd)
     ]
@@ -104,9 +107,10 @@ async def _run(plan: Plan) -> Report:
             f"{session.hushed} hushed; {session.viewer.late} frames came too late to be shown"
         ),
         (
-            f"accuracy: {len(spoken)} sentences of espeak-ng's voices; closures within 50 ms, (un)timed "
-            "ones within 20 ms"
+            f"accuracy: {len(spoken)} sentences of voices of espeak-ng that the face has not heard; closures "
+            "within 50 ms, (un)timed ones within 20 ms"
         ),
+        *([] if foreign else ["flite is not installed, so its voice could not judge (…_flite)"]),
         *sorted({one.fault for one in crowd if one.fault}),
     ]
     return Report("face", rows, figures, notes)

@@ -1,28 +1,38 @@
-"""How right the embedded face is, held against the phone times of espeak-ng's voices, which it has not heard.
+"""How right the embedded face is, held against the phone times of voices that it has never heard.
 
 - `closure_f1_audio`: closures of the lips (m, b, p) that the face shows from the sound alone, ± 50 ms.
 - `closure_f1_chance`: the same closures, moved in time by 0.4 s and more: what guessing would score.
 - `jaw_r`: Pearson's r of JawOpen and how far the phones open the jaw; `jaw_r_energy`: the same of the sound's
   energy, which needs no face at all.
 - `cpu_ms_per_s`: of the engine alone, for a second of sound in pieces of 100 ms.
+
+All over the judges of espeak-ng, so that they can be compared from machine to machine. Where flite is
+installed, `…_flite` says the same of its judge, and is harder: that is another human, not another
+setting of a synthesiser from which half of the training's speech came.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from embedded.face.blendshapes import INDEX, Array
 from embedded.face.engine import FPS, FaceEngine, Tuning
 from embedded.face.expression import Emotions
-from embedded.speech.espeak import Espeak, Mark, PhoneMark
-from embedded.speech.voices import Voice
+from embedded.face.network import Network
 from shared.audio import RATE
+from voxloop.bench.face_voices import (
+    FLITE_JUDGE,
+    JUDGES,
+    Utterance,
+    espeak_says,
+    flite_says,
+    has_flite,
+)
 
 SENTENCES = (
     "A king ruled the state in the early days.",
@@ -38,8 +48,6 @@ SENTENCES = (
     "Please put the blue paper in the bottom box.",
     "Every voice over the river was very faint.",
 )
-VOICES = (Voice("m4", "en-US", "en-us+m4"), Voice("f4", "en-US", "en-us+f4"))
-
 LOOSE_S, TIGHT_S = 0.05, 0.02
 CLOSED = 0.18
 """MouthPress above which the lips count as closed."""
@@ -57,53 +65,42 @@ JAW = {
 JAW_HOPS = 9
 """The window over which it moves."""
 CLOSING = ("m", "b", "p")
+OF_FLITE = ("closure_f1_audio", "closure_f1_chance", "jaw_r", "jaw_r_energy")
 
 Counts = NDArray[np.int64]
 Span = tuple[float, float]
 """From when to when, s."""
 
 
-@dataclass(frozen=True)
-class Utterance:
-    sound: Array
-    """16 kHz, -1 to 1."""
-    phones: tuple[tuple[float, float, str], ...]
-    """From when to when (s), and its IPA name; pauses are left out."""
-
-    @property
-    def pcm(self) -> bytes:
-        return (self.sound * 32767).astype("<i2").tobytes()
-
-
 def utterances() -> list[Utterance]:
-    espeak = Espeak()
-    return [say(espeak, sentence, voice) for voice in VOICES for sentence in SENTENCES]
+    return [espeak_says(sentence, voice) for voice in JUDGES for sentence in SENTENCES]
 
 
-def say(espeak: Espeak, sentence: str, voice: Voice) -> Utterance:
-    sound, marks = bytearray(), list[Mark]()
-
-    def sink(pcm: bytes, more: list[Mark]) -> bool:
-        sound.extend(pcm)
-        marks.extend(more)
-        return True
-
-    espeak.speak(sentence, voice, sink)
-    samples = np.frombuffer(bytes(sound), "<i2").astype(np.float32) / 32768
-    length_s = len(samples) / espeak.rate
-    phones = [mark for mark in marks if isinstance(mark, PhoneMark)]
-    ends = [mark.start_ms / 1e3 for mark in phones[1:]] + [length_s]
-    lasting = zip(phones, ends, strict=True)
-    return Utterance(
-        np.clip(soxr.resample(samples, espeak.rate, RATE), -1, 1),
-        tuple((mark.start_ms / 1e3, end, mark.ipa) for mark, end in lasting if not mark.is_pause),
-    )
+def flite_utterances() -> list[Utterance]:
+    """Empty where flite is not installed."""
+    return [flite_says(sentence, FLITE_JUDGE) for sentence in SENTENCES] if has_flite() else []
 
 
-def measure(spoken: Sequence[Utterance] | None = None) -> dict[str, float]:
+def by_voice(spoken: Sequence[Utterance], heard_by: Network | None = None) -> list[dict[str, Any]]:
+    """The figures of each."""
+    voices = dict.fromkeys(one.voice for one in spoken)
+    return [
+        {"voice": voice, **measure([one for one in spoken if one.voice == voice], heard_by)}
+        for voice in voices
+    ]
+
+
+def flite_figures(spoken: Sequence[Utterance]) -> dict[str, float | int | None]:
+    """Of the whole measure, what flite's judge says beside those of espeak-ng; None where it is not there."""
+    measured = measure(spoken) if spoken else {}
+    return {f"{name}_flite": measured.get(name) for name in OF_FLITE}
+
+
+def measure(spoken: Sequence[Utterance] | None = None, heard_by: Network | None = None) -> dict[str, float]:
+    """Of the face with its own network, or with another."""
     spoken = utterances() if spoken is None else spoken
     started = time.process_time()
-    poses = [_animate(one) for one in spoken]
+    poses = [_animate(one, heard_by) for one in spoken]
     cpu_s = time.process_time() - started
     length_s = sum(len(one.sound) for one in spoken) / RATE
 
@@ -131,8 +128,8 @@ def measure(spoken: Sequence[Utterance] | None = None) -> dict[str, float]:
     }
 
 
-def _animate(one: Utterance) -> Array:
-    engine = FaceEngine(Emotions({}), Tuning.neutral())
+def _animate(one: Utterance, heard_by: Network | None) -> Array:
+    engine = FaceEngine(Emotions({}), Tuning.neutral(), heard_by)
     pieces = [one.sound[at : at + PIECE] for at in range(0, len(one.sound), PIECE)]
     frames = [engine.feed(piece).weights for piece in pieces]
     total = max(1, round(len(one.sound) / RATE * FPS))

@@ -31,7 +31,6 @@ import numpy as np
 
 from embedded.face.blendshapes import INDEX, Array
 from embedded.face.engine import FPS
-from embedded.speech.espeak import Espeak
 from embedded.speech.voices import VOICES
 from services.sophia.events import Animation
 from services.sophia.face import Face, FaceStream
@@ -43,15 +42,14 @@ from voxloop.bench.face_accuracy import (
     SHIFTS,
     TIGHT_S,
     Span,
-    Utterance,
     closures,
     f1,
     hits,
     pearson,
-    say,
     spans,
     truth,
 )
+from voxloop.bench.face_voices import Utterance, espeak_says
 
 GERMAN = (
     "Guten Morgen, ich bin die Stimme am Pult.",
@@ -74,10 +72,9 @@ class Shown:
 
 async def measure_timed(riva: Riva, face: Face, count: int | None = None) -> dict[str, float | int | None]:
     """Raises PeerError. Says `count` sentences, or all."""
-    espeak = Espeak()
     told, words, untold = list[Shown](), list[Shown](), list[Shown]()
     for turn, (voice, text) in enumerate(TEXTS[:count]):
-        phones = say(espeak, text, voice).phones
+        phones = espeak_says(text, voice).phones
         for shown, tells in ((told, _everything), (words, _words), (untold, _nothing)):
             sound, weights = await _reply(riva, face, turn, text, voice.language, tells)
             shown.append(Shown(Utterance(sound, phones), weights))

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,9 @@ class Report:
         return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
 
     def show(self, console: Console) -> None:
-        if self.rows:
-            table = Table(title=f"bench {self.bench}", title_justify="left")
-            for column in self.rows[0]:
-                table.add_column(column)
-            for row in self.rows:
+        for columns, rows in groupby(self.rows, key=tuple):
+            table = Table(*columns, title=f"bench {self.bench}", title_justify="left")
+            for row in rows:
                 table.add_row(*(_short(value) for value in row.values()))
             console.print(table)
         for name, value in self.figures.items():

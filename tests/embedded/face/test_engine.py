@@ -40,7 +40,7 @@ def animate(sound: Array, sizes: tuple[int, ...] = (), tuning: Tuning | None = N
 
 def test_the_mouth_opens_for_a_vowel_and_closes_for_a_hum() -> None:
     weights = animate(SPEECH)
-    in_vowel, in_hum = weights[round(0.5 * FPS)], weights[round(0.83 * FPS)]
+    in_vowel, in_hum = weights[round(0.5 * FPS)], weights[round(0.75 * FPS)]
     assert in_vowel[JAW] > 0.3
     assert in_hum[JAW] < 0.5 * in_vowel[JAW]
     assert in_hum[INDEX["MouthPressLeft"]] > 0.2 > in_vowel[INDEX["MouthPressLeft"]]

@@ -8,6 +8,7 @@ from voxloop.bench.face import Plan, drift_ms, in_real_time, run, session_figure
 from voxloop.bench.face_session import Session, Sound
 from voxloop.bench.face_streams import Streamed
 from voxloop.bench.face_viewer import Shown
+from voxloop.bench.face_voices import has_flite
 
 
 @pytest.mark.parametrize(
@@ -57,4 +58,7 @@ def test_the_face_runs_and_is_measured() -> None:
     assert report.figures["still_turns"] == 0
     assert report.figures["shown_share"]
     assert report.figures["closure_shift_ms"] is not None
-    assert [row["whole"] for row in report.rows] == [1, 2]
+    assert [row["whole"] for row in report.rows if "streams" in row] == [1, 2]
+    voices = [row["voice"] for row in report.rows if "voice" in row]
+    assert voices == ["en-us+m4", *(["flite slt"] if has_flite() else [])]
+    assert (report.figures["jaw_r_flite"] is not None) == has_flite()
