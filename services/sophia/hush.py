@@ -70,7 +70,7 @@ class Hush:
         """What held the reply, of which so much was heard by now; None while that is open."""
         if voiced_ms >= self._settings.interrupt_after_ms:
             return Outcome.LONG_SPEECH
-        if self._doubted and voiced_ms >= self._settings.word_ms:
+        if self._doubted and voiced_ms >= self._settings.word_ms and not self._is_murmur():
             return Outcome.WORDS
         return None
 
@@ -80,10 +80,16 @@ class Hush:
             return Outcome.BACKCHANNEL if heard.is_final else None
         if self._is_doubtful(heard, speech_ms):
             return Outcome.NOISE if heard.is_final else None
-        if speech_ms < self._settings.interrupt_after_ms and is_murmur(b"".join(self._recent)):
-            self._doubted = []  # that it lasts makes it no word
+        if speech_ms < self._settings.interrupt_after_ms and self._is_murmur():
             return Outcome.BACKCHANNEL if heard.is_final else None
         return Outcome.WORDS
+
+    def _is_murmur(self) -> bool:
+        """And then no words of it are waited for: that it lasts makes it none."""
+        if is_murmur(b"".join(self._recent)):
+            self._doubted = []
+            return True
+        return False
 
     def _is_doubtful(self, heard: Heard, speech_ms: float) -> bool:
         """What may be a cough or a murmur: the shorter the speech, the surer Riva has to be of its words. An
