@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import sys
@@ -34,6 +33,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 @app.command("up")
 def up_command() -> None:
     """Start every engine and service, show their addresses, and keep them running until Ctrl-C."""
+    import asyncio
+
     from voxloop import up
 
     asyncio.run(up.up(console))
@@ -56,6 +57,8 @@ def talk_command(
     as_json: AsJson = False,
 ) -> None:
     """Speak a recording to a running sophia and take its reply. (To use a microphone, open sophia's page.)"""
+    import asyncio
+
     from voxloop import talk, trace
 
     if trace_words and trace_file is None:
@@ -90,6 +93,8 @@ def run_command(
     frames: Frames = Path("face.jsonl"),
 ) -> None:
     """Start everything, ask the recorded question, show where the time went, and go on serving."""
+    import asyncio
+
     asyncio.run(_run(once, question, reply, frames))
 
 
@@ -137,6 +142,8 @@ def doctor_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong here, why, and what to do; change nothing. Status 0 good, 1 not, 2 could not look."""
+    import asyncio
+
     from shared.settings import load
     from voxloop.doctor.diagnosis import PHASES, diagnose
     from voxloop.doctor.report import show
@@ -171,6 +178,8 @@ def smoke_command(
 
     VOXLOOP_GRAFANA_PASSWORD is the one of Grafana's user `admin`.
     """
+    import asyncio
+
     from shared.settings import load
     from voxloop import smoke
     from voxloop.doctor.settings import DoctorSettings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import Annotated
@@ -91,6 +90,8 @@ def check_command(
     as_json: AsJson = False,
 ) -> None:
     """Load a model in a Triton of its own, ask it a question, and show how it did."""
+    import asyncio
+
     from voxloop import model_check, model_state
     from voxloop.model_catalog import aliases
 
