@@ -41,6 +41,7 @@ async def serve(settings: FaceSettings) -> None:
         )
         start_http_server(settings.metrics_port, settings.host)
     await server.start()
+    process.keep_what_is_loaded()
     log.info("the face server listens on %s:%d", settings.host, port)
     await _signalled()
     await servicer.enter_graceful_shutdown()
