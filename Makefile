@@ -2,7 +2,7 @@
 BIN := .venv/bin
 STAMP := .venv/.made
 
-.PHONY: run setup setup-train test check bench lock wire clean
+.PHONY: run setup setup-train setup-wire test check bench lock wire clean
 
 run: setup            ## start everything, ask the recorded question, show where the time went
 	@$(BIN)/voxloop run $(if $(ONCE),--once,)
@@ -15,6 +15,9 @@ $(STAMP): requirements/main.txt requirements/triton.txt pyproject.toml setup.sh
 
 setup-train: setup    ## make .venv-train: PyTorch, for `voxloop model finetune` and the test of it
 	@PYTHON="$(PYTHON)" sh setup.sh train
+
+setup-wire: setup     ## make .venv-wire: NVIDIA's stubs of Audio2Face-3D, for the tests of the wire
+	@PYTHON="$(PYTHON)" sh setup.sh wire
 
 test: setup           ## every test, against the real engines
 	@$(BIN)/pytest
@@ -38,9 +41,11 @@ lock: setup           ## resolve the requirements anew, with hashes and without 
 	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/triton.txt
 	$(BIN)/uv pip compile requirements/train.in --excludes requirements/train.excludes \
 	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/train.txt
+	$(BIN)/uv pip compile requirements/wire.in \
+	  --generate-hashes --no-emit-index-url --universal --python-version 3.11 -q -o requirements/wire.txt
 
 wire: setup           ## generate shared/wire from proto/
 	@$(BIN)/python proto/generate.py
 
 clean:
-	rm -rf .venv .venv-triton .venv-train .voxloop
+	rm -rf .venv .venv-triton .venv-train .venv-wire .voxloop

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes .venv (the product) and .venv-triton (the embedded tritonserver's Python, which needs numpy 1).
-# With the argument `train`: .venv-train (PyTorch, for fine-tuning), and nothing else.
+# With the argument `train`: .venv-train (PyTorch, for fine-tuning), and nothing else; with `wire`: .venv-wire
+# (NVIDIA's stubs of Audio2Face-3D, which the tests hold ours against).
 # Called by make; PYTHON may name the interpreter.
 set -eu
 cd "$(dirname "$0")"
@@ -53,6 +54,11 @@ if [ "$what" = train ]; then
     echo "setup: installing PyTorch with Python $version"
     .venv-train/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
     install .venv-train requirements/train.txt
+    exit
+fi
+if [ "$what" = wire ]; then
+    environment .venv-wire sys --without-pip
+    install .venv-wire requirements/wire.txt
     exit
 fi
 environment .venv pip ''

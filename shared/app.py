@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
@@ -174,8 +173,6 @@ async def _serve(settings: S, create_app: Callable[[S], FastAPI]) -> bool:
         # end us before the cleaning up.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        # What is loaded now stays: a full collection that walks through it stops all for 50 to 100 ms.
-        gc.collect()
-        gc.freeze()
+        process.keep_what_is_loaded()
         await server.serve()
     return server.started

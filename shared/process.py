@@ -1,9 +1,10 @@
-"""Processes that end with their parent, and ports that say who holds them."""
+"""Processes that end with their parent and do not stop to collect, and ports that say who holds them."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import signal
 import socket
@@ -44,6 +45,13 @@ def supervised() -> None:
         die_with_parent()
         if supervisor not in ("1", str(os.getppid())):
             raise SystemExit("the supervisor that started this process has ended.")
+
+
+def keep_what_is_loaded() -> None:
+    """Last line before a process serves: a full collection that walks through all that was loaded stops
+    everything for 50 to 100 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -76,10 +76,13 @@ _BLINK: Array = pose(EyeBlink=1.0)
 
 def blink(times: Times) -> Array:
     """Eyelids at `times` (n,) in s: (n, 52). A function of time alone: the same sound gives the same face."""
-    number = np.floor(times / _EVERY_S)
-    # The golden angle spreads the blinks unevenly without a random generator's state.
-    start = number * _EVERY_S + 0.4 + (number * 0.618034 % 1.0) * (_EVERY_S - 1.0)
-    since = times - start
-    lid = np.minimum(since / BLINK_CLOSES_S, 1 - (since - BLINK_CLOSES_S) / BLINK_OPENS_S)
-    weights: Array = np.clip(lid, 0.0, 1.0).astype(np.float32)[:, None] * _BLINK
+    lids = np.array([_lid(time_s) for time_s in times.tolist()], np.float32)
+    weights: Array = lids[:, None] * _BLINK
     return weights
+
+
+def _lid(time_s: float) -> float:
+    number = time_s // _EVERY_S
+    # The golden angle spreads the blinks unevenly without a random generator's state.
+    since = time_s - number * _EVERY_S - 0.4 - (number * 0.618034 % 1.0) * (_EVERY_S - 1.0)
+    return max(0.0, min(1.0, since / BLINK_CLOSES_S, 1 - (since - BLINK_CLOSES_S) / BLINK_OPENS_S))

@@ -27,6 +27,7 @@ GRACE_S = 2.0
 
 async def serve(settings: FaceSettings) -> None:
     """Until SIGTERM or SIGINT. Raises StartupError or SettingsError where it cannot begin."""
+    stop = _signals()  # before a port is open: whoever sees it may send one
     process.ensure_port_free(settings.host, settings.port, "the face server", "VOXLOOP_FACE_PORT")
     server = grpc.aio.server(options=(*channels.OPTIONS, ("grpc.so_reuseport", 0)))
     add_A2FControllerServiceServicer_to_server(FaceServicer(settings), server)
@@ -34,6 +35,7 @@ async def serve(settings: FaceSettings) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
     for name in ("", SERVICE):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    process.keep_what_is_loaded()
     port = _bind(server, settings)
     if settings.metrics_port is not None:
         process.ensure_port_free(
@@ -42,7 +44,7 @@ async def serve(settings: FaceSettings) -> None:
         start_http_server(settings.metrics_port, settings.host)
     await server.start()
     log.info("the face server listens on %s:%d", settings.host, port)
-    await _signalled()
+    await stop.wait()
     await servicer.enter_graceful_shutdown()
     await server.stop(GRACE_S)
 
@@ -65,8 +67,8 @@ def _bind(server: grpc.aio.Server, settings: FaceSettings) -> int:
         raise StartupError(f"the face server cannot bind {address} ({error})") from None
 
 
-async def _signalled() -> None:
+def _signals() -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop

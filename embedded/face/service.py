@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -123,10 +123,12 @@ class _Stream:
             await self._send(steps)
             await asyncio.sleep(0)  # a long buffer must not keep the other streams waiting
 
-    async def _send(self, steps: Iterable[Step]) -> None:
-        for step in steps:
-            await self._write(_animation(step))
-            metrics.FRAMES.inc()
+    async def _send(self, steps: Sequence[Step]) -> None:
+        """In one message, as NVIDIA's animation data may hold a sequence of poses with its sound: a message
+        costs more than the frames in it."""
+        if steps:
+            await self._write(_animation(steps))
+            metrics.FRAMES.inc(len(steps))
 
     async def _close(self, emotions: Emotions, timed: TimedSpeech) -> None:
         await self._write(
@@ -165,12 +167,15 @@ def _opening(header: messages_pb2.AudioWithEmotionStreamHeader) -> Response:
     )
 
 
-def _animation(step: Step) -> Response:
-    weights = animation_pb2.FloatArrayWithTimeCode(time_code=step.time_s, values=step.weights)
+def _animation(steps: Sequence[Step]) -> Response:
+    poses = [
+        animation_pb2.FloatArrayWithTimeCode(time_code=step.time_s, values=step.weights) for step in steps
+    ]
+    sound = b"".join(step.audio for step in steps)
     return Response(
         animation_data=animation_pb2.AnimationData(
-            skel_animation=animation_pb2.SkelAnimation(blend_shape_weights=[weights]),
-            audio=animation_pb2.AudioWithTimeCode(time_code=step.audio_time_s, audio_buffer=step.audio),
+            skel_animation=animation_pb2.SkelAnimation(blend_shape_weights=poses),
+            audio=animation_pb2.AudioWithTimeCode(time_code=steps[0].audio_time_s, audio_buffer=sound),
         )
     )
 

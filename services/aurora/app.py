@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -25,6 +26,8 @@ from shared.errors import StartupError
 from shared.health import Health
 from shared.wire.aurora.v1 import aurora_pb2
 from shared.wire.aurora.v1.aurora_pb2_grpc import add_AuroraServicer_to_server
+
+log = logging.getLogger(__name__)
 
 SERVICE = aurora_pb2.DESCRIPTOR.services_by_name["Aurora"].full_name
 
@@ -74,6 +77,12 @@ def _upstream(settings: AuroraSettings) -> Upstream:
 def _recorder(settings: AuroraSettings) -> Recorder | None:
     if settings.record is None:
         return None
+    if settings.a2f_contract == "classic":
+        log.warning(
+            "AURORA_RECORD keeps the voice alone, as WAV: the classic Audio2Face sends frames by Live Link, "
+            "none here. Unreal's Take Recorder keeps the face; AURORA_A2F_CONTRACT=audio2face-3d has both"
+        )
+        return Recorder(settings.record, ())
     if "usd" in settings.record_formats and importlib.util.find_spec("pxr") is None:
         raise StartupError(
             "AURORA_RECORD asks for USD, and usd-core is not installed.",

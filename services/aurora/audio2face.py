@@ -192,6 +192,7 @@ class FaceStream:
         if self._names or not names or len(set(names)) != len(names):
             raise PeerProtocol(PEER, "sent a header without names, with a name twice, or a second header")
         self._names = names
+        self._debt.named()
         return Names(names)
 
     def _frame(self, t_s: float, weights: tuple[float, ...]) -> Frame:
@@ -235,13 +236,15 @@ class FaceStream:
 
 
 class _Debt:
-    """How much sound Audio2Face was given and has not shown, and by when it must show more."""
+    """How much sound Audio2Face was given and has not shown, and by when it must show more of it: what
+    shows nothing new puts nothing off."""
 
     def __init__(self, timeout_s: float) -> None:
         self.sent_s = 0.0
         self.seen_s = 0.0
         self.ended = False
         self._timeout_s = timeout_s
+        self._due_at: float | None = None  # by the loop's clock
         self._reading: asyncio.Timeout | None = None
 
     def sent(self, seconds: float) -> None:
@@ -252,7 +255,12 @@ class _Debt:
         self.ended = True
         self._watch()
 
+    def named(self) -> None:
+        self._due_at = None
+
     def seen(self, t_s: float) -> None:
+        if t_s > self.seen_s:
+            self._due_at = None
         self.seen_s = t_s
 
     @asynccontextmanager
@@ -267,9 +275,13 @@ class _Debt:
                 self._reading = None
 
     def _watch(self) -> None:
-        owes = self.ended or self.sent_s - self.seen_s > LAG_S
-        if owes and self._reading and self._reading.when() is None:
-            self._reading.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
+        """Time counts only while somebody reads: who does not cannot be shown anything."""
+        if self._reading is None or not (self.ended or self.sent_s - self.seen_s > LAG_S):
+            return
+        if self._due_at is None:
+            self._due_at = asyncio.get_running_loop().time() + self._timeout_s
+        if self._reading.when() != self._due_at:
+            self._reading.reschedule(self._due_at)
 
 
 def _judged(status: status_pb2.Status) -> bool:

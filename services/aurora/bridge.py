@@ -134,8 +134,8 @@ class Turn:
 
     async def _send(self, frame: Frame, view: Audience) -> None:
         t_ms = frame.t_s * 1000
+        view.frame(t_ms, frame.weights)  # first: a caller that has it and hangs up has seen what is recorded
         await self._write(Response(frame=aurora_pb2.Frame(t_ms=t_ms, weights=frame.weights)))
-        view.frame(t_ms, frame.weights)
         metrics.FRAMES.inc()
         self._clock.shown(frame.t_s)
 

@@ -37,12 +37,15 @@ CLOSE_S = 5.0
 class TurnRecording:
     """What is gathered of one turn, on the loop's thread."""
 
-    def __init__(self, recorder: Recorder, session: str, turn: int, rate: int) -> None:
+    def __init__(
+        self, recorder: Recorder, session: str, turn: int, rate: int, *, sound_alone: bool = False
+    ) -> None:
         self._recorder = recorder
         self._session = session
         self._turn = turn
         self._rate = rate
-        self._face: Face | None = None
+        self._sound_alone = sound_alone
+        self._face = Face((), 0, rate) if sound_alone else None
         self._pcm = bytearray()  # from _start on
         self._start = 0  # samples that went to the disk
         self._frames: list[tuple[float, Sequence[float]]] = []
@@ -52,6 +55,8 @@ class TurnRecording:
 
     def sound(self, pcm: bytes) -> None:
         self._pcm += pcm
+        if self._sound_alone and len(self._pcm) >= PIECE_S * self._rate * BYTES_PER_SAMPLE:
+            self._give(rest=True)
 
     def frame(self, t_s: float, weights: Sequence[float]) -> None:
         self._frames.append((t_s, weights))
@@ -60,14 +65,14 @@ class TurnRecording:
 
     def ended(self, *, whole: bool) -> None:
         """Of a turn that was not `whole`, sound beyond its last frame was not heard, nor is it recorded."""
-        self._give(rest=whole)
+        self._give(rest=whole or self._sound_alone)
 
     def _give(self, *, rest: bool = False) -> None:
-        if self._face is None or not self._frames:
+        if self._face is None or not (self._frames or (self._sound_alone and self._pcm)):
             return
-        shown_s = self._frames[-1][0] + 1 / self._face.fps
         samples = len(self._pcm) // BYTES_PER_SAMPLE
         if not rest:
+            shown_s = self._frames[-1][0] + 1 / self._face.fps
             samples = min(samples, round(shown_s * self._rate) - self._start)
         size = samples * BYTES_PER_SAMPLE
         piece = Piece(
@@ -86,6 +91,7 @@ class TurnRecording:
 
 class Recorder:
     def __init__(self, folder: Path, formats: tuple[Format, ...]) -> None:
+        """Without `formats` the sound alone is recorded: for a face whose frames never come here."""
         self._folder = folder
         self._formats = formats
         self._pieces: queue.Queue[Piece | None] = queue.Queue(WAITING)
@@ -97,7 +103,7 @@ class Recorder:
 
     @contextmanager
     def turn(self, session: str, turn: int, rate: int) -> Iterator[TurnRecording]:
-        recording = TurnRecording(self, session, turn, rate)
+        recording = TurnRecording(self, session, turn, rate, sound_alone=not self._formats)
         whole = False
         try:
             yield recording

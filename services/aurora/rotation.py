@@ -7,7 +7,7 @@ one, so that no movement of the mouth is cut in two.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -22,6 +22,8 @@ SEAM_SAMPLES = RATE // 10
 """Seams lie on this grid, which is three frames at 30 fps: the frames of both sides stay evenly spaced."""
 PATIENCE_S = 30.0
 """How long a pause in the speech is waited for."""
+QUIET_SAMPLES = RATE // 5
+"""Of silence before a seam: the mouth is at rest, for the end of a stream would shut it at once."""
 
 
 class LongStream:
@@ -38,6 +40,7 @@ class LongStream:
         self._streams: deque[tuple[FaceStream, float]] = deque()  # not all read yet; when each began
         self._begun = 0  # samples before the newest stream
         self._marks: list[Mark] = []  # that lie ahead of the sound
+        self._quiet = 0  # samples of silence that came last, while a seam is looked for
 
     async def __aenter__(self) -> Self:
         await self._begin()
@@ -53,12 +56,12 @@ class LongStream:
         """PCM16 mono at 16 kHz; `emotions` hold from its first sample on."""
         if emotions is not None:
             self._emotions = emotions
-        head = -self._samples % SEAM_SAMPLES * BYTES_PER_SAMPLE
-        if head < len(pcm) and self._is_due(pcm):
-            await self._feed(pcm[:head], emotions)
-            await self._follow()
-            pcm, emotions = pcm[head:], None  # the new stream has begun with them
-        await self._feed(pcm, emotions)
+        for piece in self._cut(pcm):
+            if self._is_due(piece):
+                await self._follow()
+                emotions = None  # the new stream has begun with them
+            await self._feed(piece, emotions)
+            emotions = None
 
     def tell(self, marks: Sequence[Mark]) -> None:
         """Phones and words, in s from the first sample of all; beyond a seam they are told again."""
@@ -86,13 +89,28 @@ class LongStream:
                     raise PeerProtocol(PEER, "named other blendshapes in the middle of one sound")
             self._streams.popleft()
 
-    def _is_due(self, pcm: bytes) -> bool:
+    def _cut(self, pcm: bytes) -> Iterator[bytes]:
+        """Where a seam is looked for, into pieces that end on its grid."""
+        at = 0
+        while at < len(pcm) and self._samples + SEAM_SAMPLES > self._rotate:
+            end = at + (SEAM_SAMPLES - self._samples % SEAM_SAMPLES) * BYTES_PER_SAMPLE
+            yield pcm[at:end]
+            at = end
+        if at < len(pcm) or not pcm:
+            yield pcm[at:]
+
+    def _is_due(self, piece: bytes) -> bool:
         waited = self._samples - self._rotate
-        return waited >= 0 and (waited >= PATIENCE_S * RATE or is_silent(pcm))
+        if waited < 0 or self._samples % SEAM_SAMPLES or not piece:
+            return False
+        return waited >= PATIENCE_S * RATE or (self._quiet >= QUIET_SAMPLES and is_silent(piece))
 
     async def _feed(self, pcm: bytes, emotions: Emotions | None) -> None:
         await self._streams[-1][0].send(pcm, emotions)
-        self._samples += len(pcm) // BYTES_PER_SAMPLE
+        samples = len(pcm) // BYTES_PER_SAMPLE
+        self._samples += samples
+        if self._samples > self._rotate:
+            self._quiet = self._quiet + samples if is_silent(pcm) else 0
 
     async def _follow(self) -> None:
         """The new stream first: a reader that finds none after the old one would take it for the end."""
@@ -106,7 +124,7 @@ class LongStream:
         stream = self._open_stream(self._emotions)
         await stream.open()
         self._streams.append((stream, self._begun / RATE))
-        self._samples = 0
+        self._samples = self._quiet = 0
         self._pass_on(self._marks)
 
     def _pass_on(self, marks: Sequence[Mark]) -> None:

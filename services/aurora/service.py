@@ -95,7 +95,7 @@ class FaceService(AuroraServicer):
         with ExitStack() as stack:
             view = stack.enter_context(self._viewers.turn(start.session_id, start.turn))
             recording = None
-            if self._recorder and self._upstream.gives_frames:
+            if self._recorder:
                 seat = self._recorder.turn(start.session_id, start.turn, start.sample_rate_hz)
                 recording = stack.enter_context(seat)
             self._turns[turn] = start.session_id

@@ -6,6 +6,7 @@ A viewer never slows a turn down: its queue is bounded and drops its oldest mess
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from services.aurora.settings import AuroraSettings
 from services.aurora.stage import Part, Stage
 from shared.auth import subprotocol
 from shared.errors import VoxloopError
+
+log = logging.getLogger(__name__)
 
 TRY_AGAIN_LATER = 1013  # RFC 6455's registry of close codes
 MAX_RESTING = 64
@@ -175,8 +178,10 @@ async def _watch(socket: WebSocket, viewer: Viewer, timeout_s: float) -> None:
             sending = tasks.create_task(_send(socket, viewer, timeout_s))
             await _leave(socket)
             sending.cancel()
-    except* (WebSocketDisconnect, TimeoutError):
+    except* WebSocketDisconnect:
         pass
+    except* TimeoutError:
+        log.warning("a viewer took nothing for %g s and is let go", timeout_s)
 
 
 async def _send(socket: WebSocket, viewer: Viewer, timeout_s: float) -> None:

@@ -26,7 +26,7 @@ class Benchmark(StrEnum):
 
 PLOTTED = (Benchmark.NOVA,)
 """Those whose `run` takes the file of a picture."""
-SHORTENED = (Benchmark.MANNERS,)
+SHORTENED = (Benchmark.FACE, Benchmark.MANNERS)
 """Those that take very long, and whose `run` may be told to do little of everything."""
 
 

@@ -15,6 +15,10 @@ The embedded Audio2Face and aurora run on one core, the callers and the viewer o
 - `drift_ms`: the mean of that, signed, in the last tenth of the session less that in the first.
 - `mouth_shut_ms_p95`: from an interruption to a neutral mouth at the viewer.
 - `shown_share`: frames shown, of those whose sound was heard; `still_turns`: turns of which none was.
+- `long_hours`: one turn of that length, its sound as fast as aurora takes it (`long_speed` × real time), the
+  same speech over and over. `long_frames_missing`; `long_off_grid_ms`, how far any frame's time was from its
+  number ÷ 30; `long_lag_ms`, how much later the last pass through the speech moves the jaw than the first;
+  `long_growth_mb`, what engine and aurora hold more at its end than after its first fifth.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from shared.process import free_port
 from shared.tls import ensure_certificates
 from voxloop.bench.cores import on_core
 from voxloop.bench.face_accuracy import by_voice, flite_figures, flite_utterances, measure, utterances
+from voxloop.bench.face_long import LongTurn, long_turn
 from voxloop.bench.face_session import Session, converse
 from voxloop.bench.face_streams import FPS, Streamed, stream_many
 from voxloop.bench.face_timed import measure_timed
@@ -54,13 +59,18 @@ BUFFER_MS = float(AuroraSettings.model_fields["viewer_buffer_ms"].default)
 
 @dataclass(frozen=True)
 class Plan:
-    """Lengths in seconds. The defaults take some twelve minutes."""
+    """Lengths in seconds. The defaults take some eighteen minutes."""
 
     session_s: float = 600
     stream_s: float = 30
     crowd: tuple[int, float] = (32, 20)
     sentences: int | None = None
     """Of those that are spoken, how many are measured; None for all."""
+    long_s: float = 5 * 3600
+
+
+SHORT = Plan(session_s=20, stream_s=6, crowd=(32, 6), sentences=6, long_s=240)
+"""A minute."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +85,9 @@ class Stack:
     service: psutil.Process
 
 
-def run(plan: Plan | None = None) -> Report:
+def run(plan: Plan | None = None, *, short: bool = False) -> Report:
     """Raises StartupError where the services do not start."""
-    return uvloop.run(_run(plan or Plan()))
+    return uvloop.run(_run(plan or (SHORT if short else Plan())))
 
 
 async def _run(plan: Plan) -> Report:
@@ -93,10 +103,12 @@ async def _run(plan: Plan) -> Report:
         cpu_s = _cpu_s(stack.service)
         session = await converse(stack.aurora, stack.frames_url, plan.session_s, replies(spoken))
         figures["aurora_cpu_ms_per_s"] = round(1e3 * (_cpu_s(stack.service) - cpu_s) / plan.session_s, 2)
+        long = await long_turn(stack.aurora, (stack.engine, stack.service), plan.long_s, speech)
     figures |= _lateness(alone[0])
     figures["sessions_real_time"] = sum(map(in_real_time, crowd))
     figures["crowd_cpu_share"] = round(share, 3)
     figures |= session_figures(session)
+    figures |= long_figures(long)
     rows: list[Row] = voices + [
         {"streams": len(streams), "whole": sum(not one.fault for one in streams), **_all(streams)}
         for streams in (alone, crowd)
@@ -166,6 +178,18 @@ def session_figures(session: Session) -> dict[str, float | int | None]:
         "interruptions": len(session.cut),
         "shown_share": round(len(skews) / heard, 4) if heard else None,
         "still_turns": session.still(),
+    }
+
+
+def long_figures(turn: LongTurn) -> dict[str, float | int | None]:
+    seconds = turn.expected / FPS
+    return {
+        "long_hours": round(seconds / 3600, 3),
+        "long_speed": round(seconds / turn.wall_s, 1),
+        "long_frames_missing": turn.expected - turn.frames,
+        "long_off_grid_ms": round(turn.off_grid_ms, 3),
+        "long_lag_ms": turn.lag_ms(),
+        "long_growth_mb": round(turn.growth_mb(), 1),
     }
 
 

@@ -167,6 +167,11 @@ async def test_a_hundred_thousand_phones_are_borne(stub: AuroraAsyncStub) -> Non
     assert shown.done == 45
 
 
+async def test_an_odd_byte_at_the_end_is_no_sound(stub: AuroraAsyncStub) -> None:
+    assert (await animate(stub, [start(), *audio(SPEECH), Request(audio=b"\1"), END])).done == 45
+    assert (await animate(stub, [start(), Request(audio=b"\1"), END])).done == 0
+
+
 async def test_a_turn_without_sound_is_done_at_once(stub: AuroraAsyncStub) -> None:
     shown = await animate(stub, [start(), END])
     assert (shown.times_ms, shown.done) == ([], 0)

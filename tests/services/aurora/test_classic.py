@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,14 +20,17 @@ from services.aurora.bridge import Response, Turn
 from services.aurora.classic import AHEAD_S, ClassicAudio2Face, Scene
 from services.aurora.settings import AuroraSettings
 from services.aurora.viewers import Viewers
+from shared.audio import read_wav
 from shared.channels import Endpoint
 from shared.emotions import EMOTIONS
 from shared.errors import InputError, PeerError, PeerProtocol, PeerRefused, PeerTimeout, PeerUnavailable
 from shared.process import free_port
 from shared.wire.audio2face import classic_pb2 as wire
 from shared.wire.audio2face.classic_pb2_grpc import Audio2FaceServicer, add_Audio2FaceServicer_to_server
+from shared.wire.aurora.v1.aurora_pb2_grpc import AuroraStub
 from tests.fixtures import face
-from tests.services.aurora.conftest import END, Request, audio, start
+from tests.fixtures.face import aurora_server
+from tests.services.aurora.conftest import END, Request, animate, audio, start
 
 
 @dataclass
@@ -69,9 +73,8 @@ class Omniverse(Audio2FaceServicer):
 
 
 @asynccontextmanager
-async def connected(
-    omniverse: Omniverse, *, timeout_s: float = 5.0, usd: str = ""
-) -> AsyncIterator[ClassicAudio2Face]:
+async def serving(omniverse: Omniverse) -> AsyncIterator[tuple[str, str]]:
+    """Where it takes sound, and its REST."""
     server = grpc.aio.server()
     add_Audio2FaceServicer_to_server(omniverse, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -82,14 +85,24 @@ async def connected(
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    scene = Scene(f"http://127.0.0.1:{runner.addresses[0][1]}", "/Player", "/Core", "/Livelink", usd)
-    classic = ClassicAudio2Face(Endpoint("audio2face", f"127.0.0.1:{port}"), scene, timeout_s)
     try:
-        yield classic
+        yield f"127.0.0.1:{port}", f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
-        await classic.close()
         await server.stop(None)
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def connected(
+    omniverse: Omniverse, *, timeout_s: float = 5.0, usd: str = ""
+) -> AsyncIterator[ClassicAudio2Face]:
+    async with serving(omniverse) as (target, rest):
+        scene = Scene(rest, "/Player", "/Core", "/Livelink", usd)
+        classic = ClassicAudio2Face(Endpoint("audio2face", target), scene, timeout_s)
+        try:
+            yield classic
+        finally:
+            await classic.close()
 
 
 async def turn(classic: ClassicAudio2Face, *requests: Request, **emotions: float) -> list[Response]:
@@ -203,3 +216,17 @@ async def test_nobody_there_is_told_as_such() -> None:
     with pytest.raises(PeerUnavailable):
         await turn(classic, *audio(face.silence(0.1)), END)
     await classic.close()
+
+
+async def test_of_its_sessions_the_voice_is_recorded_and_aurora_says_that_it_is_alone(tmp_path: Path) -> None:
+    takes, sound = tmp_path / "takes", face.vowel(0.5)
+    async with serving(Omniverse()) as (target, rest):
+        with aurora_server(
+            tmp_path, target, a2f_contract="classic", a2f_rest=rest, record=str(takes)
+        ) as aurora:
+            async with grpc.aio.insecure_channel(aurora.target) as channel:
+                shown = await animate(AuroraStub(channel), [start(), *audio(sound), END])
+    assert (shown.done, shown.names) == (0, [])
+    (wav,) = takes.iterdir()
+    assert read_wav(wav) == sound
+    assert "AURORA_RECORD keeps the voice alone" in (tmp_path / "aurora.log").read_text()

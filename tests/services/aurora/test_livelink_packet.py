@@ -1,4 +1,8 @@
-"""The datagram, read back by a parser that follows the description of Unreal's source and not our encoder."""
+"""The datagram, read back by a parser that follows the description of Unreal's source and not our encoder.
+
+PyLiveLinkFace 0.1 (PyPI), which is made for Unreal and not by us, decodes our packets, and the order of its
+FaceBlendShape is that of SHAPES + ROTATIONS, all 61: compared once, by hand.
+"""
 
 from __future__ import annotations
 

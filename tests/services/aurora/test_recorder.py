@@ -9,7 +9,7 @@ import sys
 import threading
 import wave
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,3 +272,19 @@ def test_a_turn_without_frames_is_not_recorded(tmp_path: Path) -> None:
         turn.sound(face.vowel(1))
     asyncio.run(recorder.close())
     assert not (tmp_path / "takes").exists()
+
+
+async def test_without_frames_to_come_the_sound_alone_is_recorded_to_where_the_turn_ended(
+    tmp_path: Path,
+) -> None:
+    recorder = Recorder(tmp_path / "takes", ())
+    for session, ends in (("whole", None), ("cut", asyncio.CancelledError)):
+        with suppress(asyncio.CancelledError), recorder.turn(session, 1, 16000) as turn:
+            for _ in range(12):
+                turn.sound(face.vowel(1))
+            if ends:
+                raise ends
+    await recorder.close()
+    for session in ("whole", "cut"):
+        assert sound_of(files(tmp_path, f"-{session}.wav")[0]) == (16000, face.vowel(1) * 12)
+    assert len(files(tmp_path, "")) == 2

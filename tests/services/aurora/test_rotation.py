@@ -51,7 +51,9 @@ def rotating(strict: Audio2FaceServer, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.parametrize("rate", [16000, 22050])
-async def test_a_turn_longer_than_a_stream_is_animated_whole(rotating: AuroraServer, rate: int) -> None:
+async def test_a_turn_longer_than_a_stream_is_animated_whole(
+    rotating: AuroraServer, stub: AuroraAsyncStub, rate: int
+) -> None:
     sound = (face.vowel(1.5, rate) + face.silence(0.5, rate)) * 6
     before = rotating.metrics.value("voxloop_aurora_rotations_total")
     async with grpc.aio.insecure_channel(rotating.target) as channel:
@@ -62,6 +64,9 @@ async def test_a_turn_longer_than_a_stream_is_animated_whole(rotating: AuroraSer
     for sentence in range(6):  # each opens the mouth where its sound is, and nowhere else
         assert max(jaw[60 * sentence + 10 : 60 * sentence + 40]) > 0.2
         assert max(jaw[60 * sentence + 54 : 60 * sentence + 59]) < 0.1
+    shutting = (await animate(stub, [start(rate), *audio(sound, rate // 5), END])).shape("JawOpen")[43:50]
+    for sentence in range(6):  # no end of a stream shuts it at once
+        assert jaw[60 * sentence + 43 : 60 * sentence + 50] == pytest.approx(shutting, abs=0.1)
 
 
 async def test_an_emotion_outlives_the_seam(rotating: AuroraServer) -> None:

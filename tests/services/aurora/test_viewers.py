@@ -126,6 +126,7 @@ async def test_a_viewer_that_stops_reading_slows_no_turn_and_is_let_go(
                 while server.metrics.value("voxloop_aurora_viewers"):
                     assert (await animate(stub, turn)).done == 300
                 assert server.metrics.value("voxloop_aurora_viewer_drops_total") > 0
+    assert "a viewer took nothing for 0.2 s and is let go" in (tmp_path / "aurora.log").read_text()
 
 
 async def test_what_a_viewer_says_is_ignored(aurora: AuroraServer, stub: AuroraAsyncStub) -> None:

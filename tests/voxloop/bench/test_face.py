@@ -53,7 +53,7 @@ def test_a_session_knows_what_was_seen_of_what_was_heard() -> None:
 
 
 def test_the_face_runs_and_is_measured() -> None:
-    report = run(Plan(session_s=4, stream_s=1, crowd=(2, 1), sentences=2))
+    report = run(Plan(session_s=4, stream_s=1, crowd=(2, 1), sentences=2, long_s=20))
     assert report.figures["interruptions"] == 1
     assert report.figures["still_turns"] == 0
     assert report.figures["shown_share"]
@@ -62,3 +62,4 @@ def test_the_face_runs_and_is_measured() -> None:
     voices = [row["voice"] for row in report.rows if "voice" in row]
     assert voices == ["en-us+m4", *(["flite slt"] if has_flite() else [])]
     assert (report.figures["jaw_r_flite"] is not None) == has_flite()
+    assert (report.figures["long_frames_missing"], report.figures["long_lag_ms"]) == (0, 0)
