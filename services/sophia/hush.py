@@ -80,7 +80,7 @@ class Hush:
             return Outcome.BACKCHANNEL if heard.is_final else None
         if self._is_doubtful(heard, speech_ms):
             return Outcome.NOISE if heard.is_final else None
-        if 0 < speech_ms < self._settings.interrupt_after_ms and self._is_murmur():
+        if speech_ms < self._settings.interrupt_after_ms and self._is_murmur():
             return Outcome.BACKCHANNEL if heard.is_final else None
         return Outcome.WORDS
 
