@@ -142,7 +142,7 @@ class Reply:
         except asyncio.CancelledError as stopped:
             # Its traceback and the frames in it hold each other, and all of the reply: 70 objects that only
             # a full collection would find, and that stops every session for tens of ms.
-            raise stopped.with_traceback(None)
+            raise stopped.with_traceback(None) from None
         on_end(self, fault)
 
     async def _fault(self, prompt: Prompt) -> Error | None:
