@@ -23,6 +23,8 @@ from shared.phones import Mark, Word
 
 MAX_WAITING = 4096
 """Phones that may be known before their sound: some five minutes of speech."""
+MAX_LABEL = 64
+"""Characters. Asked before anything is looked up: what was looked up is remembered."""
 MAX_PHONE_S = 30.0
 """The longest are pauses."""
 OVERLAP_S = 0.005
@@ -48,7 +50,9 @@ class TimedSpeech:
 
     def add(self, marks: Iterable[Mark]) -> None:
         for mark in marks:
-            if fault := self._add_word(mark) if isinstance(mark, Word) else self._phones.add(mark):
+            if len(mark.label) > MAX_LABEL:
+                self.faults["too long a label"] += 1
+            elif fault := self._add_word(mark) if isinstance(mark, Word) else self._phones.add(mark):
                 self.faults[fault] += 1
             else:
                 self.used += 1

@@ -15,15 +15,20 @@ from shared.wire.face.v1 import face_pb2
 
 MAX_MARKS = 1024
 """Of either in one message, which holds ten seconds of sound at most."""
+MAX_BYTES = 1 << 18
+"""Of what stands in a message beside its sound."""
 
 
 def read_marks(message: messages_pb2.AudioWithEmotionStream, timed: TimedSpeech) -> None:
     """Adds what the message brings, good or bad, to `timed`; never raises for it."""
-    faults, used = timed.faults.copy(), timed.used
+    faults, used, told = timed.faults.copy(), timed.used, face_pb2.Timing()
     try:
-        told = face_pb2.Timing.FromString(message.SerializeToString())
+        if message.ByteSize() - len(message.audio_with_emotion.audio_buffer) <= MAX_BYTES:
+            told.MergeFromString(message.SerializeToString())
+        else:
+            timed.faults["too many"] += 1
     except DecodeError:
-        told = face_pb2.Timing()
+        told.Clear()
         timed.faults["not readable"] += 1
     timed.add(Phone(mark.start_s, mark.end_s, mark.label) for mark in told.phones[:MAX_MARKS])
     timed.add(Word(mark.start_s, mark.end_s, mark.label) for mark in told.words[:MAX_MARKS])

@@ -88,8 +88,10 @@ _SPANS = (11, 3, 17, 13, 5, 5, 5)
 """Hops over which a movement is smoothed: lips meet and part within one frame, they round within three."""
 _REACH = max(_SPANS) // 2
 """Hops on both sides of one that its smoothing sees."""
-CONTEXT = _REACH + 32
-"""Hops on both sides of one that it may depend on: what is free for longer than 0.3 s comes to rest."""
+_FREE = 32
+"""What is free for longer than so many hops comes to rest between."""
+CONTEXT = _REACH + _FREE
+"""Hops on both sides of one that it may depend on."""
 
 
 @lru_cache(1024)
@@ -151,11 +153,17 @@ def _hop(time_s: float, first: int, count: int) -> int:
 
 
 def _fill(targets: Array) -> None:
-    """What is free moves straight from where it was bound to where it is bound next."""
-    at = np.arange(len(targets))
+    """What is free moves straight from where it was bound to where it is bound next; where that is farther
+    than _FREE, to rest and from rest, so that nothing depends on what lies beyond."""
     for column in targets.T:
-        bound = ~np.isnan(column)
-        column[~bound] = np.interp(at[~bound], at[bound], column[bound]) if bound.any() else 0
+        bound, free = np.flatnonzero(~np.isnan(column)), np.flatnonzero(np.isnan(column))
+        at = np.concatenate([[-_FREE], bound, [len(column) + _FREE]])
+        values = np.concatenate([[0], column[bound], [0]])
+        after = np.searchsorted(at, free)
+        behind, ahead = free - at[after - 1], at[after] - free
+        span = np.minimum(behind + ahead, _FREE)
+        column[free] = values[after - 1] * np.maximum(0, 1 - behind / span)
+        column[free] += values[after] * np.maximum(0, 1 - ahead / span)
 
 
 def _kernel(span: int) -> Array:

@@ -72,7 +72,7 @@ def write_script(text: str, dictionary: dict[str, str]) -> Script:
     if len(text) > MAX_TEXT:
         raise InputError(f"Input text too long: {len(text)} characters, at most {MAX_TEXT}")
     root = _speak_element(text)
-    writer = _Writer(_MURMURS | dictionary, ssml=root is not None)
+    writer = _Writer(dictionary, ssml=root is not None)
     if root is None:
         writer.words(text)
     else:
@@ -121,9 +121,13 @@ class _Writer:
                 self.text += closing
 
     def words(self, text: str) -> None:
+        measures = False  # "5 mm" is no hum, and neither is "HM"
         for token in _TOKEN.findall(text):
             word = _EDGES.sub("", token)
             said = self._dictionary.get(word.lower())
+            if said is None and not measures and not word.isupper():
+                said = _MURMURS.get(word.lower())
+            measures = word[-1:].isdigit() or (measures and not word)
             if said is not None:
                 before, _, after = token.partition(word)
                 self._plain(before)

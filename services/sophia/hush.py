@@ -76,6 +76,12 @@ class Hush:
 
     def heard(self, heard: Heard, speech_ms: float, language: str) -> Outcome | None:
         """What these words over a reply are, of speech that lasted `speech_ms`; None while that is open."""
+        outcome = self._judged(heard, speech_ms, language)
+        if heard.is_final:
+            self._clear()  # what sounds from now on is another utterance
+        return outcome
+
+    def _judged(self, heard: Heard, speech_ms: float, language: str) -> Outcome | None:
         if is_backchannel(heard.text, language):
             return Outcome.BACKCHANNEL if heard.is_final else None
         if self._is_doubtful(heard, speech_ms):
@@ -86,7 +92,7 @@ class Hush:
 
     def _is_murmur(self) -> bool:
         """And then no words of it are waited for: that it lasts makes it none."""
-        if is_murmur(b"".join(self._recent)):
+        if self._settings.word_ms and is_murmur(b"".join(self._recent)):
             self._doubted = []
             return True
         return False
@@ -107,7 +113,10 @@ class Hush:
         self.paused, self._until = False, math.inf
 
     def forget(self) -> None:
-        """It has ended, and what was heard over it is nobody's concern any more."""
+        """Another begins, and what was heard over this one is nobody's concern any more."""
         self.over()
+        self._clear()
+
+    def _clear(self) -> None:
         self._recent.clear()
         self._recent_s = 0.0

@@ -69,6 +69,7 @@ class Session:
             engines.riva, listening, self._on_heard, self._on_fault, settings.max_utterance_s
         )
         self._hush = Hush(settings)
+        self._over_reply = False  # whether the newest speech began over one
         self._decision: asyncio.TimerHandle | None = None
         self._quiet_gap = QuietGap(settings.quiet_final_ms)
         self._awaiting_final = False
@@ -96,8 +97,8 @@ class Session:
             return
         for began in self._vad.feed(pcm):
             self._on_speech_started() if began else self._on_speech_stopped()
-        if self.replies.present is not None:
-            self._hush.listen(pcm)
+        if self.replies.present is not None and self._config.input_rate >= RATE:
+            self._hush.listen(pcm)  # to tell words from murmurs takes the treble
         if self._hush.paused and (outcome := self._hush.speech_lasts(self._vad.voiced_ms)) is not None:
             self.replies.interrupt(outcome)
         if self._vad.quiet_ms >= self._quiet_gap.after_ms:
@@ -167,10 +168,10 @@ class Session:
         self._keep_held()
         self._excused = False
         self._outbox.put(SpeechStarted())
-        over_reply = self.replies.present is not None and self._config.interruptible
-        if over_reply and not self._hush.paused:
+        self._over_reply = self.replies.present is not None and self._config.interruptible
+        if self._over_reply and not self._hush.paused:
             self.replies.pause()
-        self._decide_at(self._hush.speech_began(self._now(), over_reply=over_reply))
+        self._decide_at(self._hush.speech_began(self._now(), over_reply=self._over_reply))
 
     def _on_speech_stopped(self) -> None:
         self._outbox.put(SpeechStopped())
@@ -207,7 +208,7 @@ class Session:
         self.replies.resume(outcome)
 
     def _on_reply_over(self) -> None:
-        self._hush.forget()
+        self._hush.over()
         self._calmed.set()
 
     def _on_quiet_gap(self) -> None:
@@ -243,7 +244,9 @@ class Session:
             self._calmed.set()
         kind = TranscriptFinal if heard.is_final else TranscriptPartial
         self._outbox.put(kind(heard.text, round(heard.confidence, 3), heard.words))
-        if self.replies.present is not None and not self._ends_reply(heard, speech_ms):
+        # A final may come behind the end of the reply that its words were said over.
+        over_reply = self.replies.present is not None or (heard.is_final and self._over_reply)
+        if over_reply and not self._ends_reply(heard, speech_ms):
             return
         if not self._config.answers:
             return
@@ -304,10 +307,14 @@ class Session:
             self._answer("")
 
     def _on_question(self, text: str, stopwatch: Stopwatch) -> None:
-        self._goes_on = False
+        self._new_reply()
         if not self.replies.confirm(text, stopwatch):
             self.replies.start(text, stopwatch, self._config)
 
+    def _new_reply(self) -> None:
+        self._goes_on = self._over_reply = False
+        self._hush.forget()
+
     def _answer(self, text: str, config: SessionConfig | None = None) -> None:
-        self._goes_on = False
+        self._new_reply()
         self.replies.start(text, Stopwatch(), config or self._config)

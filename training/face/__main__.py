@@ -42,7 +42,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=WORK, help="folder of everything in between")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.without != FLITE_JUDGE and given.out == WEIGHTS:
+        parser.error(f"the face's network must not hear {FLITE_JUDGE}: name another file with --out")
+    return given
 
 
 def main() -> None:

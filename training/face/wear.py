@@ -41,9 +41,7 @@ def worn(sound: Array, random: Random) -> Array:
         sound = _filtered(sound, _tone(random))
     if random.random() < 0.25:
         low, high = BANDS_HZ[random.integers(len(BANDS_HZ))]
-        sound = _filtered(
-            sound, lambda hz: 1 / np.sqrt((1 + (low / (hz + 1)) ** 8) * (1 + (hz / high) ** 12))
-        )
+        sound = _filtered(sound, _band(low, high))
     sound = sound + _noise(len(sound), random) * _level(sound) * 10 ** (-random.uniform(*NOISE_DB) / 20)
     peak = np.abs(sound).max(initial=1e-6)
     gain = min(10 ** (random.uniform(*GAIN_DB) / 20) / peak, LOUDEST / peak * 1.3)  # now and then it clips

@@ -55,6 +55,18 @@ def test_it_does_not_matter_how_the_sound_was_cut(sizes: list[int]) -> None:
     np.testing.assert_allclose(laid(WORD, tuple(sizes))[:until], laid(WORD)[:until], atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1, 3, 7, 10, 25])
+def test_nor_where_what_an_articulator_does_is_long_left_free(size: int) -> None:
+    told = [Phone(0.3 + 0.07 * at, 0.37 + 0.07 * at, ipa) for at, ipa in enumerate("umənəntəldəntəkəni")]
+    np.testing.assert_allclose(laid(told, (size,) * (200 // size))[:196], laid(told)[:196], atol=1e-6)
+
+
+def test_a_label_that_is_a_text_is_passed_over() -> None:
+    timed = TimedSpeech()
+    timed.add([Phone(0.1, 0.2, "m" * 1000), Word(0.2, 0.3, "m" * 1000)])
+    assert timed.faults == Counter({"too long a label": 2})
+
+
 def test_nor_when_phones_come_as_long_as_it_is_before_their_sound() -> None:
     timed, parts = TimedSpeech(), []
     for first in range(0, 200, 10):
@@ -112,7 +124,8 @@ def test_a_word_that_is_told_in_its_middle_is_shown_from_there_on() -> None:
         (Phone(0.2, 0.2, "m"), "no span of time"),
         (Phone(0, 3600, "m"), "no span of time"),
         (Phone(1.5, 1.6, "?!"), "unknown"),
-        (Phone(1.5, 1.6, "m" * 10_000), "unknown"),
+        (Phone(1.5, 1.6, "m" * 17), "unknown"),
+        (Phone(1.5, 1.6, "m" * 10_000), "too long a label"),
         (Phone(0.2, 0.3, "m"), "too late"),
         (Phone(0.7, 0.75, "m"), "over another"),
         (Phone(0.55, 0.7, "m"), "over another"),

@@ -61,6 +61,8 @@ def test_a_murmur_is_hummed_and_not_spelt_unless_a_client_says_otherwise() -> No
     assert script.text == "[[m|m|h|m|m]]. I see."
     assert [span.word for span in script.spans] == ["Mm-hmm", "I", "see"]
     assert write_script("Hmm", parse_dictionary("hmm  hɛm")).text == "[[h|E|m|]]"
+    for text in ("The pipe is 5 mm wide.", "HM the King"):
+        assert write_script(text, {}).text == text
 
 
 @pytest.mark.parametrize("entry", ["read", "read rɛd", "read  "])

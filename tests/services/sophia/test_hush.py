@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -12,6 +13,7 @@ from services.sophia.backchannel import is_backchannel
 from services.sophia.hearing import Heard
 from services.sophia.hush import Hush, Outcome
 from services.sophia.settings import SophiaSettings
+from tests.fixtures.spoken import said
 
 SETTINGS = SophiaSettings()
 LONGEST_S = 2 * (SETTINGS.interrupt_after_ms + SETTINGS.resume_after_ms) / 1e3
@@ -163,3 +165,18 @@ def test_one_cough_after_another_holds_no_reply_for_ever(pauses_s: list[float]) 
         for decided_at in (hush.speech_began(now, over_reply=True), hush.speech_stopped(now)):
             assert decided_at <= LONGEST_S
         now = min(now + pause_s, LONGEST_S)
+
+
+def test_a_quiet_word_behind_a_loud_murmur_is_judged_by_itself() -> None:
+    hush = Hush(SETTINGS)
+    hush.speech_began(0, over_reply=True)
+    hush.listen(said("Uh-huh."))
+    assert hush.heard(heard("who", 0.98, is_final=True), 400, "en-US") is Outcome.BACKCHANNEL
+    hush.listen((np.frombuffer(said("Stop."), "<i2") // 4).astype("<i2").tobytes())
+    assert hush.heard(heard("stop", 0.95, is_final=True), 350, "en-US") is Outcome.WORDS
+
+
+def test_where_every_word_is_believed_a_murmur_is_one() -> None:
+    hush = Hush(SophiaSettings(word_ms=0))
+    hush.listen(said("Uh-huh."))
+    assert hush.heard(heard("who", 0.98, is_final=True), 400, "en-US") is Outcome.WORDS

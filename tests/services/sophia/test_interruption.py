@@ -252,6 +252,20 @@ async def test_a_murmur_is_no_interruption_whatever_word_riva_is_sure_of(sophia:
     assert not client.of("interrupted")
 
 
+async def test_a_murmur_whose_final_comes_behind_the_reply_is_no_question(sophia: Sophia) -> None:
+    async with sophia.session() as client:
+        await speaking(sophia, client)
+        await client.say(said("Uh-huh."))
+        await client.until("reply.paused")
+        await client.until("reply.resumed")
+        await client.send(type="playback", played_ms=1e6)  # the reply is heard to its end
+        sophia.engines.recognition.final("Who?", confidence=0.98)
+        await client.until("transcript.final")
+        await client.send(type="text", text="and now")
+        await client.until("reply.done")
+    assert len(sophia.engines.nova.asked) == 2
+
+
 async def test_lasting_speech_interrupts_without_a_word(engines: Scripted, speech: bytes) -> None:
     async with served(engines, interrupt_after_ms=600) as sophia, sophia.session() as client:
         await speaking(sophia, client)
