@@ -3,7 +3,7 @@
 Recognisers make words of such sounds ("who", "you"), with confidence. What tells them apart is that a word
 moves: its loud parts differ from each other in the shape of their spectrum, and a murmur's do not.
 
-Measured on the embedded voice, faster and slower: the shapes of "mhm", "mm", "hmm", "uh-huh", "uh" and "ah"
+Measured on espeak-ng's voice, faster and slower: the shapes of "mhm", "mm", "hmm", "uh-huh", "uh" and "ah"
 are up to 3 dB from their mean, those of 30 short words 4 to 11 dB ("stop", from 3, hisses); of real speech in
 pieces of 300 ms, one in 30 is below.
 """

@@ -79,7 +79,7 @@ async def test_a_viewer_of_one_session_sees_no_other_and_one_of_all_sees_both(
         mine = await until_end(of_mine)
         everything = await until_end(of_all) + await until_end(of_all)
     assert {message["session"] for message in mine} == {"mine"}
-    assert [m["session"] for m in everything if m["type"] == "animation.end"] == ["other", "mine"]
+    assert {m["session"] for m in everything if m["type"] == "animation.end"} == {"other", "mine"}
 
 
 async def test_who_comes_in_the_middle_of_a_turn_gets_its_names_first(
