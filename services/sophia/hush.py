@@ -43,9 +43,17 @@ class Hush:
         self._doubted: list[str] = []  # the words of the newest interim over a reply
         self._recent: deque[bytes] = deque()
         self._recent_s = 0.0
+        self._quiet_s = 0.0  # since then
 
-    def listen(self, pcm: bytes) -> None:
-        """What the microphone hears while a reply sounds: PCM16 mono at 16 kHz."""
+    def listen(self, pcm: bytes, *, quiet: bool = False) -> None:
+        """What the microphone hears while a reply sounds: PCM16 mono at 16 kHz. Of what is `quiet` only its
+        length counts, so that a session in which nobody speaks keeps nothing."""
+        if quiet:
+            self._quiet_s += duration_s(pcm)
+            if self._quiet_s > RECENT_S:
+                self._clear()
+            return
+        self._quiet_s = 0.0
         self._recent.append(pcm)
         self._recent_s += duration_s(pcm)
         while self._recent_s > RECENT_S:

@@ -98,7 +98,7 @@ class Session:
         for began in self._vad.feed(pcm):
             self._on_speech_started() if began else self._on_speech_stopped()
         if self.replies.present is not None and self._config.input_rate >= RATE:
-            self._hush.listen(pcm)  # to tell words from murmurs takes the treble
+            self._hush.listen(pcm, quiet=self._vad.quiet)  # to tell words from murmurs takes the treble
         if self._hush.paused and (outcome := self._hush.speech_lasts(self._vad.voiced_ms)) is not None:
             self.replies.interrupt(outcome)
         if self._vad.quiet_ms >= self._quiet_gap.after_ms:

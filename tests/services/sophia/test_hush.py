@@ -180,3 +180,12 @@ def test_where_every_word_is_believed_a_murmur_is_one() -> None:
     hush = Hush(SophiaSettings(word_ms=0))
     hush.listen(said("Uh-huh."))
     assert hush.heard(heard("who", 0.98, is_final=True), 400, "en-US") is Outcome.WORDS
+
+
+def test_what_was_heard_is_kept_over_a_pause_and_not_for_ever() -> None:
+    hush = Hush(SETTINGS)
+    for pause_s, outcome in ((1.0, Outcome.BACKCHANNEL), (3.0, Outcome.WORDS)):
+        hush.listen(said("Uh-huh."))
+        for _ in range(int(pause_s * 50)):
+            hush.listen(bytes(640), quiet=True)
+        assert hush.heard(heard("who", 0.98, is_final=True), 400, "en-US") is outcome
