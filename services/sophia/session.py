@@ -97,7 +97,7 @@ class Session:
             return
         for began in self._vad.feed(pcm):
             self._on_speech_started() if began else self._on_speech_stopped()
-        if self.replies.present is not None and self._config.input_rate >= RATE:
+        if (self.replies.present is not None or self._over_reply) and self._config.input_rate >= RATE:
             self._hush.listen(pcm, quiet=self._vad.quiet)  # to tell words from murmurs takes the treble
         if self._hush.paused and (outcome := self._hush.speech_lasts(self._vad.voiced_ms)) is not None:
             self.replies.interrupt(outcome)
@@ -246,6 +246,7 @@ class Session:
         self._outbox.put(kind(heard.text, round(heard.confidence, 3), heard.words))
         # A final may come behind the end of the reply that its words were said over.
         over_reply = self.replies.present is not None or (heard.is_final and self._over_reply)
+        self._over_reply = self._over_reply and not heard.is_final
         if over_reply and not self._ends_reply(heard, speech_ms):
             return
         if not self._config.answers:

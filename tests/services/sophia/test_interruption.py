@@ -258,10 +258,13 @@ async def test_a_murmur_whose_final_comes_behind_the_reply_is_no_question(sophia
         await client.say(said("Uh-huh."))
         await client.until("reply.paused")
         await client.until("reply.resumed")
-        await client.send(type="playback", played_ms=1e6)  # the reply is heard to its end
+        await client.until("reply.done")
+        await client.send(type="playback", played_ms=1e6)  # it is heard to its end
         sophia.engines.recognition.final("Who?", confidence=0.98)
         await client.until("transcript.final")
-        await client.send(type="text", text="and now")
+        sophia.engines.recognition.final(
+            "and now", confidence=0.3
+        )  # whispered: no reply is there to doubt it
         await client.until("reply.done")
     assert len(sophia.engines.nova.asked) == 2
 
