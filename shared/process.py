@@ -6,16 +6,21 @@ import ctypes
 import errno
 import gc
 import os
+import random
 import signal
 import socket
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import psutil
 
 from shared.errors import StartupError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_FIRST_TEST_PORT = 20_000  # above those of well-known servers
+
+_given: set[int] = set()
 
 
 def die_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
@@ -55,11 +60,30 @@ def keep_what_is_loaded() -> None:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that was free a moment ago; for tests and benchmarks."""
-    with closing(socket.socket(_family(host))) as sock:
-        sock.bind((host, 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that was free a moment ago; for tests and benchmarks.
+
+    From below those that the kernel gives to outgoing connections: it would give one of these away before
+    the server that it was meant for has started. No port twice, as two may be asked for before either is
+    listened on.
+    """
+    for port in random.sample(range(_FIRST_TEST_PORT, _first_ephemeral_port()), k=200):
+        with closing(socket.socket(_family(host))) as sock:
+            try:
+                sock.bind((host, port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port
+    raise StartupError(f"no free port on {host} among 200 tried.", hint="End what listens there.")
+
+
+def _first_ephemeral_port() -> int:
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:  # not Linux: IANA's (RFC 6335, section 6)
+        first = 49152
+    return max(first, _FIRST_TEST_PORT + 1000)
 
 
 def ensure_port_free(host: str, port: int, wanted_by: str, setting: str) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,13 @@ def test_a_process_whose_supervisor_ended_while_it_started_ends_too() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_a_free_port_is_free(host: str) -> None:
     ensure_port_free(host, free_port(host), "nova", "NOVA_HTTP_PORT")
+
+
+def test_no_free_port_is_given_twice_nor_to_an_outgoing_connection_of_the_kernels() -> None:
+    ports = [free_port() for _ in range(200)]
+    assert len(set(ports)) == len(ports)
+    first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    assert not any(int(first) <= port <= int(last) for port in ports)
 
 
 def test_port_0_is_always_free() -> None:
