@@ -1,4 +1,4 @@
-"""silero-vad's network in numpy: a window costs half of what onnxruntime takes for it.
+"""silero-vad's network in numpy: half of onnxruntime's cost for a window, less for several at once.
 
 The weights come from the package's .onnx file (`import silero_vad` would need torch). The network, for each
 window of 512 samples with the 64 before it: magnitudes of four Hann-windowed frames, four convolutions, an
@@ -8,8 +8,7 @@ LSTM cell, a weighted sum. tests/shared/test_silero.py holds every probability a
 from __future__ import annotations
 
 import importlib.util
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,7 +25,7 @@ WINDOW = 512  # samples at 16 kHz: 32 ms
 CONTEXT = 64  # samples of the window before, which the network wants in front of each
 WINDOW_BYTES = 2 * WINDOW
 WINDOW_MS = 32.0
-QUIET_RMS = 10 ** (-55 / 20)
+QUIET_RMS = 32768 * 10 ** (-55 / 20)
 """Below -55 dBFS there is nothing that could be speech."""
 
 FRAME, HOP = 256, 128  # samples of a spectrum, and from one to the next
@@ -90,66 +89,113 @@ def load() -> Weights:
     )
 
 
-class VoiceDetector:
-    """Voice probabilities of one stream. The weights are shared, the recurrent state is not."""
+class Stream:
+    """What there is of one stream between two windows."""
 
     def __init__(self) -> None:
-        self._weights = load()
-        self._memory = np.zeros(WIDTH, np.float32)  # the LSTM's cell
-        self._features = np.zeros(2 * WIDTH, np.float32)  # what goes into the LSTM, and what came out of it
-        self._framed = np.zeros(
-            CONTEXT + WINDOW + CONTEXT, np.float32
-        )  # the last part mirrors what precedes it
+        self.state = np.zeros(2 * WIDTH, np.float32)
+        """What came out of the LSTM, and its cell."""
+        self._context = bytes(2 * CONTEXT)
         self._pending = b""
-        self.drowsy = False
-        """While it is set, a quiet window is taken for silence without asking the network."""
-        # Views into fixed arrays, one row of zeros at each padded end: no window allocates them anew.
-        self._frames = sliding_window_view(self._framed, FRAME)[::HOP]
-        self._spectra = np.zeros((FRAMES + 2, BINS), np.float32)
-        self._spectra_taps = as_strided(self._spectra, (FRAMES, 3 * BINS), (4 * BINS, 4))
-        self._first = np.zeros((FRAMES + 1, WIDTH), np.float32)
-        self._first_taps = as_strided(self._first, (FRAMES // 2, 3 * WIDTH), (2 * 4 * WIDTH, 4))
 
-    def feed(self, pcm: bytes) -> Iterator[tuple[bytes, float]]:
-        """PCM16 mono 16 kHz of any length in; each whole window and its probability out."""
+    def cut(self, pcm: bytes) -> Iterator[bytes]:
+        """PCM16 mono 16 kHz of any length in, whole windows out."""
         data = self._pending + pcm
         whole = len(data) - len(data) % WINDOW_BYTES
         self._pending = data[whole:]
         for start in range(0, whole, WINDOW_BYTES):
-            window = data[start : start + WINDOW_BYTES]
-            yield window, self._probability(window)
+            yield data[start : start + WINDOW_BYTES]
 
-    def _probability(self, window: bytes) -> float:
-        framed = self._framed
-        framed[:CONTEXT] = framed[WINDOW : WINDOW + CONTEXT]
-        samples = framed[CONTEXT : CONTEXT + WINDOW]
-        np.multiply(np.frombuffer(window, "<i2"), np.float32(1 / 32768), out=samples)
-        if self.drowsy and float(samples @ samples) < QUIET_RMS**2 * WINDOW:
-            return 0.0
-        framed[-CONTEXT:] = samples[-2 : -2 - CONTEXT : -1]
-        self._recur(self._encode())
+    def framed(self, window: bytes) -> bytes:
+        """`window` behind its context; to be asked for once, in order."""
+        context, self._context = self._context, window[-2 * CONTEXT :]
+        return context + window
+
+
+def is_quiet(window: bytes) -> bool:
+    samples = np.frombuffer(window, "<i2").astype(np.float32)
+    return float(samples @ samples) < QUIET_RMS**2 * WINDOW
+
+
+class Network:
+    """For up to so many windows at once, in arrays made here: to make them costs as much as the sums do.
+
+    Raises StartupError where the weights are missing.
+    """
+
+    def __init__(self, at_most: int) -> None:
+        self._weights = load()
+        # The last part of what is framed mirrors the one before; of spectra and first features, a row of
+        # zeros pads each end that a tap reaches over.
+        self._framed = np.zeros((at_most, CONTEXT + WINDOW + CONTEXT), np.float32)
+        self._frames = sliding_window_view(self._framed, FRAME, axis=1)[:, ::HOP]
+        self._spectra = np.zeros((at_most, FRAMES + 2, BINS), np.float32)
+        self._spectra_taps = as_strided(self._spectra, (at_most, FRAMES, 3 * BINS), self._spectra.strides)
+        self._first = np.zeros((at_most, FRAMES + 1, WIDTH), np.float32)
+        row, step, item = self._first.strides
+        self._first_taps = as_strided(self._first, (at_most, FRAMES // 2, 3 * WIDTH), (row, 2 * step, item))
+
+    def probabilities(self, streams: Sequence[Stream], windows: Sequence[bytes]) -> list[float]:
+        """That there is a voice in each of these windows, of as many different streams."""
+        size = len(streams)
+        pcm = b"".join(map(Stream.framed, streams, windows))
+        framed = self._framed[:size]
+        samples = np.frombuffer(pcm, "<i2").reshape(size, CONTEXT + WINDOW)
+        np.multiply(samples, np.float32(1 / 32768), out=framed[:, :-CONTEXT])
+        framed[:, -CONTEXT:] = framed[:, -2 - CONTEXT : -2 - 2 * CONTEXT : -1]
+        states = np.concatenate([stream.state for stream in streams]).reshape(size, 2 * WIDTH)
+        self._recur(self._encode(size), states)
+        for stream, state in zip(streams, states, strict=True):
+            stream.state[:] = state
         weight, bias = self._weights.output
-        score = float(np.maximum(self._features[WIDTH:], 0.0) @ weight) + bias
-        return 1.0 / (1.0 + math.exp(-score))
+        scores = np.maximum(states[:, :WIDTH], 0.0) @ weight + bias
+        found: list[float] = (1.0 / (1.0 + np.exp(-scores))).tolist()
+        return found
 
-    def _encode(self) -> Array:
+    def _encode(self, size: int) -> Array:
         """The four convolutions over the four spectra, of which the strides of two leave one."""
         (first, bias1), (second, bias2), (third, bias3), (fourth, bias4) = self._weights.convolutions
-        np.abs(np.fft.rfft(self._frames * self._weights.window), out=self._spectra[1:-1])
-        found = np.dot(self._spectra_taps, first, out=self._first[1:])
+        spectra = np.fft.rfft(self._frames[:size] * self._weights.window)
+        np.abs(spectra, out=self._spectra[:size, 1:-1])
+        found: Array = self._spectra_taps[:size].reshape(-1, 3 * BINS) @ first
         found += bias1
-        np.maximum(found, 0.0, out=found)
-        found = np.maximum(self._first_taps @ second + bias2, 0.0).reshape(-1)
-        found = np.maximum(found @ third + bias3, 0.0)
-        encoded: Array = np.maximum(found @ fourth + bias4, 0.0)
+        np.maximum(found.reshape(size, FRAMES, WIDTH), 0.0, out=self._first[:size, 1:])
+        found = self._first_taps[:size].reshape(-1, 3 * WIDTH) @ second
+        found += bias2
+        found = np.maximum(found, 0.0, out=found).reshape(size, -1) @ third
+        found += bias3
+        found = np.maximum(found, 0.0, out=found) @ fourth
+        found += bias4
+        encoded: Array = np.maximum(found, 0.0, out=found)
         return encoded
 
-    def _recur(self, encoded: Array) -> None:
-        """One step of the LSTM."""
+    def _recur(self, encoded: Array, states: Array) -> None:
+        """One step of the LSTM, in place."""
         matrix, bias = self._weights.gates
-        self._features[:WIDTH] = encoded
-        gates = np.tanh(self._features @ matrix + bias)
-        take, keep, candidate, show = gates.reshape(4, WIDTH)
-        self._memory += keep * self._memory + (1.0 + take) * candidate
-        self._memory *= 0.5
-        np.multiply(np.tanh(self._memory), 0.5 + 0.5 * show, out=self._features[WIDTH:])
+        shown, memory = states[:, :WIDTH], states[:, WIDTH:]
+        gates = np.concatenate([encoded, shown], axis=1) @ matrix
+        gates += bias
+        np.tanh(gates, out=gates)
+        take, keep, candidate, show = gates.reshape(-1, 4, WIDTH).transpose(1, 0, 2)
+        take += 1.0
+        take *= candidate
+        keep += 1.0
+        memory *= keep
+        memory += take
+        memory *= 0.5
+        show += 1.0
+        show *= 0.5
+        np.multiply(np.tanh(memory), show, out=shown)
+
+
+class VoiceDetector:
+    """Voice probabilities of one stream, each window as it comes."""
+
+    def __init__(self) -> None:
+        self._network = Network(1)
+        self._stream = Stream()
+
+    def feed(self, pcm: bytes) -> Iterator[tuple[bytes, float]]:
+        """PCM16 mono 16 kHz of any length in; each whole window and its probability out."""
+        for window in self._stream.cut(pcm):
+            yield window, self._network.probabilities([self._stream], [window])[0]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.sophia.answers import Answers
+from services.sophia.detection import Detector
 from services.sophia.end_of_turn import EndOfTurn
 from services.sophia.face import Face
 from services.sophia.riva import Riva
@@ -13,7 +14,7 @@ from services.sophia.tools import Toolbox
 
 @dataclass(frozen=True)
 class Engines:
-    """The peers, and the plug-in where there is one."""
+    """The peers, the detector of voices, and the plug-in where there is one."""
 
     riva: Riva
     answers: Answers
@@ -21,3 +22,4 @@ class Engines:
     toolbox: Toolbox
     end_of_turn: EndOfTurn | None = None
     """Where the deployment has a say in whether a final ends a turn."""
+    detector: Detector = field(default_factory=Detector)

@@ -58,7 +58,11 @@ class Session:
         self._tasks = tasks
         self._whole = WholeSamples()
         self._resampler = Resampler(config.input_rate, RATE)
-        self._vad = Vad(VadSettings(start_ms=settings.hush_after_ms, stop_ms=settings.speech_stop_ms))
+        self._vad = Vad(
+            VadSettings(start_ms=settings.hush_after_ms, stop_ms=settings.speech_stop_ms),
+            engines.detector,
+            self._on_window,
+        )
         listening = Listening(
             config.language,
             settings.asr_start_history_ms,
@@ -84,6 +88,7 @@ class Session:
 
     def close(self) -> None:
         """The client is gone: of a reply under way, the history keeps what was heard."""
+        self._vad.close()
         self.replies.drop_early()
         self.replies.interrupt("disconnected")
         self._decide_at(math.inf)
@@ -95,14 +100,7 @@ class Session:
         pcm = self._resampler.feed(self._whole.feed(data))
         if not pcm:
             return
-        for began in self._vad.feed(pcm):
-            self._on_speech_started() if began else self._on_speech_stopped()
-        if (self.replies.present is not None or self._over_reply) and self._config.input_rate >= RATE:
-            self._hush.listen(pcm, quiet=self._vad.quiet)  # to tell words from murmurs takes the treble
-        if self._hush.paused and (outcome := self._hush.speech_lasts(self._vad.voiced_ms)) is not None:
-            self.replies.interrupt(outcome)
-        if self._vad.quiet_ms >= self._quiet_gap.after_ms:
-            self._on_quiet_gap()
+        self._vad.feed(pcm)
         in_speech = self._vad.speaking or self._awaiting_final
         self._utterance_s = self._utterance_s + duration_s(pcm) if in_speech else 0.0
         if self._utterance_s > self._settings.max_utterance_s:
@@ -162,6 +160,17 @@ class Session:
         self._on_nothing_said()
 
     # Speech, with words or without
+
+    def _on_window(self, pcm: bytes, began: bool | None) -> None:
+        """What the detector says of the audio, a few ms after it came."""
+        if began is not None:
+            self._on_speech_started() if began else self._on_speech_stopped()
+        if (self.replies.present is not None or self._over_reply) and self._config.input_rate >= RATE:
+            self._hush.listen(pcm, quiet=self._vad.quiet)  # to tell words from murmurs takes the treble
+        if self._hush.paused and (outcome := self._hush.speech_lasts(self._vad.voiced_ms)) is not None:
+            self.replies.interrupt(outcome)
+        if self._vad.quiet_ms >= self._quiet_gap.after_ms:
+            self._on_quiet_gap()
 
     def _on_speech_started(self) -> None:
         self._awaiting_final = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.silero import WINDOW_MS, VoiceDetector
+from services.sophia.detection import Detector
+from shared.silero import WINDOW_MS
 
 QUIET_AFTER_MS = 300.0
 QUIET_PROBABILITY = 0.1
@@ -23,9 +25,14 @@ class VadSettings:
 class Vad:
     """The state of one audio stream at 16 kHz. `speaking` and `speech_ms` describe the newest window."""
 
-    def __init__(self, settings: VadSettings) -> None:
+    def __init__(
+        self, settings: VadSettings, detector: Detector, on_window: Callable[[bytes, bool | None], None]
+    ) -> None:
+        """`on_window` is told each window once it is judged: its PCM, and True where speech began with it,
+        False where it ended."""
         self._settings = settings
-        self._detector = VoiceDetector()
+        self._on_window = on_window
+        self._listener = detector.open(self._judged)
         self._loud_ms = 0.0
         self._probability = 0.0
         self.speaking = False
@@ -36,22 +43,25 @@ class Vad:
         self.quiet_ms = 0.0
         """How much audio has come since the last window that was speech."""
         self._goes_on = False  # speech that had its end, and has not paused since
+        self._listener.drowsy = self._idle
 
     @property
     def voiced_ms(self) -> float:
         """How long the present speech has lasted, without the quiet behind it; 0 where there is none."""
         return self.speech_ms - self.quiet_ms if self.speaking else 0.0
 
-    def feed(self, pcm: bytes) -> list[bool]:
-        """Changes in order: True where speech began, False where it ended."""
-        changes = []
-        self._detector.drowsy = self._idle
-        for _, probability in self._detector.feed(pcm):
-            change = self._step(probability)
-            self._detector.drowsy = self._idle
-            if change is not None:
-                changes.append(change)
-        return changes
+    def feed(self, pcm: bytes) -> None:
+        """The newest window is judged within detection.WAIT_S; those before it are when this returns."""
+        self._listener.feed(pcm)
+
+    def close(self) -> None:
+        """Nothing is told any more."""
+        self._listener.close()
+
+    def _judged(self, window: bytes, probability: float) -> None:
+        change = self._step(probability)
+        self._listener.drowsy = self._idle
+        self._on_window(window, change)
 
     @property
     def quiet(self) -> bool:

@@ -9,7 +9,7 @@ import onnxruntime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.silero import CONTEXT, WINDOW, WINDOW_BYTES, VoiceDetector, model_path
+from shared.silero import CONTEXT, WINDOW, WINDOW_BYTES, Network, Stream, VoiceDetector, model_path
 from tests.embedded.speech.conftest import cut, sample
 
 
@@ -64,10 +64,19 @@ def test_torch_is_not_needed() -> None:
     assert "torch" not in sys.modules
 
 
-def test_a_drowsy_detector_hears_speech_and_spares_the_model_in_silence() -> None:
+def test_windows_of_several_streams_are_judged_together() -> None:
+    """Each stream as if it were alone, however many and whichever are beside it."""
     pcm = sample("question")
-    detector = VoiceDetector()
-    detector.drowsy = True
-    heard = [probability for _, probability in detector.feed(pcm)]
-    assert heard[0] == 0.0
-    assert sum(value > 0.5 for value in heard) > 30
+    sounds = [list(cut(pcm[start:], WINDOW_BYTES))[:60] for start in range(0, 10000, 2000)]
+    network, streams = Network(len(sounds)), [Stream() for _ in sounds]
+    found: list[list[float]] = [[] for _ in sounds]
+    for step in range(60):
+        among = [number for number in range(len(sounds)) if number == 0 or step % (number + 1)]
+        windows = [sounds[number][len(found[number])] for number in among]
+        judged = network.probabilities([streams[number] for number in among], windows)
+        for number, probability in zip(among, judged, strict=True):
+            found[number].append(probability)
+    for sound, values in zip(sounds, found, strict=True):
+        alone = probabilities(b"".join(sound))[: len(values)]
+        assert np.abs(np.array(values) - alone).max() < 1e-5
+    assert max(found[0]) > 0.9
