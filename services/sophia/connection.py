@@ -17,6 +17,7 @@ from services.sophia.metrics import FAULTS
 from services.sophia.outbox import Outbox
 from services.sophia.session import Session
 from shared.audio import BYTES_PER_SAMPLE, duration_s
+from shared.deadline import Deadline
 from shared.errors import Overloaded
 
 SEND_DEADLINE_S = 10.0
@@ -86,10 +87,11 @@ async def hear(session: Session, data: bytes, rate: int, pace: Pace) -> None:
 async def write(outbox: Outbox, send: Callable[[Event], Awaitable[None]]) -> NoReturn:
     """Everything that the outbox is given, for as long as the client takes it."""
     try:
-        while True:
-            event = await outbox.get()
-            async with asyncio.timeout(SEND_DEADLINE_S):
-                await send(event)
+        async with Deadline(SEND_DEADLINE_S) as deadline:
+            while True:
+                event = await outbox.get()
+                with deadline:
+                    await send(event)
     except TimeoutError:
         raise EndedError(CLOSE_POLICY, "the client does not read") from None
     except Overloaded as error:

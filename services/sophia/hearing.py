@@ -22,6 +22,7 @@ from services.sophia.events import Word
 from services.sophia.metrics import AUDIO_DROPPED
 from services.sophia.riva import Listening, RecognizeCall, Riva
 from shared.audio import duration_s
+from shared.deadline import Deadline
 from shared.errors import PeerError, PeerRefused, PeerTimeout, first_of
 from shared.verdict import Verdict
 
@@ -268,19 +269,20 @@ class Hearing:
 
     async def _write(self, call: RecognizeCall) -> None:
         try:
-            async with asyncio.timeout(WRITE_DEADLINE_S):
-                await call.write(self._riva.configure(self._listening))
-            works_from = time.monotonic() + WORKS_S
-            while not self._ended:
-                await self._backlog.until_filled()
-                self._ended = self._cut is not None
-                if pcm := self._backlog.take():
-                    async with asyncio.timeout(WRITE_DEADLINE_S):
-                        await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
-                if self.fault is not None and time.monotonic() >= works_from:
-                    self.fault = None
-            async with asyncio.timeout(WRITE_DEADLINE_S):
-                await call.done_writing()
+            async with Deadline(WRITE_DEADLINE_S) as deadline:
+                with deadline:
+                    await call.write(self._riva.configure(self._listening))
+                works_from = time.monotonic() + WORKS_S
+                while not self._ended:
+                    await self._backlog.until_filled()
+                    self._ended = self._cut is not None
+                    if pcm := self._backlog.take():
+                        with deadline:
+                            await call.write(asr.StreamingRecognizeRequest(audio_content=pcm))
+                    if self.fault is not None and time.monotonic() >= works_from:
+                        self.fault = None
+                with deadline:
+                    await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # the reading side has the same error, with its reason
         except TimeoutError:
