@@ -174,5 +174,6 @@ async def _serve(settings: S, create_app: Callable[[S], FastAPI]) -> bool:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         process.keep_what_is_loaded()
+        process.favour_the_loop()
         await server.serve()
     return server.started

@@ -10,7 +10,8 @@ import random
 import signal
 import socket
 import sys
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -57,6 +58,21 @@ def keep_what_is_loaded() -> None:
     everything for 50 to 100 ms."""
     gc.collect()
     gc.freeze()
+
+
+def favour_the_loop() -> None:
+    """Another line before a process serves, called in the event loop's thread: the other threads run in its
+    pauses.
+
+    Else the kernel stops it for gRPC's at each of their events, which then wait for it all the same. With 56
+    sessions on one core sophia switches threads 1,600 times a second so, and 8,000 times without. Linux has a
+    policy for each thread (sched(7)); elsewhere, and where that is forbidden, this does nothing.
+    """
+    if sys.platform == "linux":
+        for thread in Path("/proc/self/task").iterdir():
+            if int(thread.name) != threading.get_native_id():
+                with suppress(OSError):  # it has ended, or we may not
+                    os.sched_setscheduler(int(thread.name), os.SCHED_BATCH, os.sched_param(0))
 
 
 def free_port(host: str = "127.0.0.1") -> int:

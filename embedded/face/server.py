@@ -43,6 +43,7 @@ async def serve(settings: FaceSettings) -> None:
         )
         start_http_server(settings.metrics_port, settings.host)
     await server.start()
+    process.favour_the_loop()
     log.info("the face server listens on %s:%d", settings.host, port)
     await stop.wait()
     await servicer.enter_graceful_shutdown()

@@ -17,6 +17,7 @@ from embedded.speech.settings import SpeechSettings
 from embedded.speech.synthesis import Synthesis
 from shared import channels, silero, tls
 from shared.errors import StartupError
+from shared.process import favour_the_loop
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ async def _start(settings: SpeechSettings, pool: Pool, synthesis: Synthesis) -> 
     except RuntimeError as error:
         raise StartupError(f"port {settings.port} cannot be bound ({error}).") from None
     await server.start()
+    favour_the_loop()
     return server
 
 

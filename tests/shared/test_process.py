@@ -98,6 +98,26 @@ def test_a_process_whose_supervisor_ended_while_it_started_ends_too() -> None:
     assert result.stderr == "the supervisor that started this process has ended.\n"
 
 
+# Threads
+
+FAVOUR = """
+import os, threading
+from shared.process import favour_the_loop
+end = threading.Event()
+thread = threading.Thread(target=end.wait)
+thread.start()
+favour_the_loop()
+print(os.sched_getscheduler(thread.native_id) == os.SCHED_BATCH, os.sched_getscheduler(0) == os.SCHED_OTHER)
+end.set()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="policies of single threads are Linux's")
+def test_the_threads_that_are_there_do_not_interrupt_the_loops() -> None:
+    told = subprocess.run([sys.executable, "-c", FAVOUR], capture_output=True, text=True, check=True)
+    assert told.stdout == "True True\n"
+
+
 # Ports
 
 
