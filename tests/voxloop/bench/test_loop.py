@@ -42,10 +42,12 @@ def test_sessions_stand_the_load_until_p95_doubles() -> None:
     common = {"failed": 0, "hush_ms_p50": 1, "interrupted_after_interim_ms_p50": 1, "added_ms_p50": 1}
     common["cpu_s_per_session_minute"] = 1
     rows = [
-        common | {"sessions": sessions, "added_ms_p95": p95, "memory_mb": memory}
+        common | {"sessions": sessions, "added_ms_p95": p95, "v2v_ms_p95": 100 + p95, "memory_mb": memory}
         for sessions, p95, memory in ((1, 4, 100), (8, 5, 101), (40, 9.9, 108), (56, 11, 111))
     ]
-    assert figures(rows)["sessions_per_core"] == 40
+    assert figures(rows)["sessions_per_core"] == 56
+    assert figures(rows)["sessions_per_core_added"] == 40
+    assert figures([*rows, rows[-1] | {"sessions": 64, "v2v_ms_p95": 210}])["sessions_per_core"] == 56
     assert figures(rows)["mb_per_session"] == 0.2
 
 
