@@ -69,10 +69,11 @@ def favour_the_loop() -> None:
     policy for each thread (sched(7)); elsewhere, and where that is forbidden, this does nothing.
     """
     if sys.platform == "linux":
-        for thread in Path("/proc/self/task").iterdir():
-            if int(thread.name) != threading.get_native_id():
-                with suppress(OSError):  # it has ended, or we may not
-                    os.sched_setscheduler(int(thread.name), os.SCHED_BATCH, os.sched_param(0))
+        others = {int(task.name) for task in Path("/proc/self/task").iterdir()} - {threading.get_native_id()}
+        for thread in others:
+            with suppress(OSError):  # it has ended, or we may not
+                if os.sched_getscheduler(thread) == os.SCHED_OTHER:  # and not what an operator chose
+                    os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
 
 
 def free_port(host: str = "127.0.0.1") -> int:
