@@ -69,8 +69,11 @@ def favour_the_loop() -> None:
     policy for each thread (sched(7)); elsewhere, and where that is forbidden, this does nothing.
     """
     if sys.platform == "linux":
-        others = {int(task.name) for task in Path("/proc/self/task").iterdir()} - {threading.get_native_id()}
-        for thread in others:
+        try:
+            tasks = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+        except OSError:
+            return
+        for thread in set(tasks) - {threading.get_native_id()}:
             with suppress(OSError):  # it has ended, or we may not
                 if os.sched_getscheduler(thread) == os.SCHED_OTHER:  # and not what an operator chose
                     os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
@@ -79,15 +82,17 @@ def favour_the_loop() -> None:
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that was free a moment ago; for tests and benchmarks.
 
-    From below those that the kernel gives to outgoing connections: it would give one of these away before
-    the server that it was meant for has started. No port twice, as two may be asked for before either is
-    listened on.
+    From below those that the kernel gives to outgoing connections, where these begin above 21000, as by
+    default: it would give one away before the server that it was meant for has started. No port twice, as two
+    may be asked for before either is listened on.
     """
     for port in random.sample(range(_FIRST_TEST_PORT, _first_ephemeral_port()), k=200):
         with closing(socket.socket(_family(host))) as sock:
             try:
                 sock.bind((host, port))
-            except OSError:
+            except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    raise
                 continue
         if port not in _given:
             _given.add(port)

@@ -6,9 +6,12 @@ A window costs 50 to 90 µs alone and 20 to 25 among eight: the weights (1 MB) a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from shared import silero
+
+log = logging.getLogger(__name__)
 
 WAIT_S = 0.01
 """How long a window waits for those of others; so much later is speech noticed."""
@@ -71,8 +74,9 @@ class Listener:
         """PCM16 mono 16 kHz of any length. Raises what `on_window` has raised meanwhile."""
         for window in self.stream.cut(pcm):
             self._detector.judge_now(self)
-            if self._failure is not None:
-                raise self._failure
+            if (failure := self._failure) is not None:
+                self._failure = None
+                raise failure
             if self.drowsy and silero.is_quiet(window):
                 self.stream.framed(window)
                 self._on_window(window, 0.0)
@@ -83,8 +87,10 @@ class Listener:
         """What becomes of it is this stream's affair, not that of those judged beside it."""
         try:
             self._on_window(window, probability)
-        except Exception as error:  # noqa: BLE001 - raised where this stream is fed next
+        except Exception as error:
+            log.exception("what was heard could not be dealt with")  # now: it may never be fed again
             self._failure = error
 
-    def close(self) -> None:
+    def forget(self) -> None:
+        """Of the window that waits, nobody is told."""
         self._detector.forget(self)

@@ -88,7 +88,7 @@ class Session:
 
     def close(self) -> None:
         """The client is gone: of a reply under way, the history keeps what was heard."""
-        self._vad.close()
+        self._vad.forget()
         self.replies.drop_early()
         self.replies.interrupt("disconnected")
         self._decide_at(math.inf)
@@ -151,6 +151,7 @@ class Session:
 
     def forget_utterance(self) -> None:
         """Nothing of what was said since the last final is told any more."""
+        self._vad.forget()
         self._hearing.forget()
         self._quiet_gap.forget()
         self._on_all_heard()

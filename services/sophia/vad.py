@@ -54,9 +54,9 @@ class Vad:
         """The newest window is judged within detection.WAIT_S; those before it are when this returns."""
         self._listener.feed(pcm)
 
-    def close(self) -> None:
-        """Nothing is told any more."""
-        self._listener.close()
+    def forget(self) -> None:
+        """Of what was fed and is not judged yet, nothing is told."""
+        self._listener.forget()
 
     def _judged(self, window: bytes, probability: float) -> None:
         change = self._step(probability)

@@ -126,11 +126,17 @@ def test_a_free_port_is_free(host: str) -> None:
     ensure_port_free(host, free_port(host), "nova", "NOVA_HTTP_PORT")
 
 
-def test_no_free_port_is_given_twice_nor_to_an_outgoing_connection_of_the_kernels() -> None:
+def test_no_free_port_is_given_twice() -> None:
     ports = [free_port() for _ in range(200)]
     assert len(set(ports)) == len(ports)
-    first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
-    assert not any(int(first) <= port <= int(last) for port in ports)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads where Linux says it")
+def test_no_free_port_is_one_of_outgoing_connections() -> None:
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    if first <= 21000:
+        pytest.skip("this machine's outgoing connections leave no room below theirs")
+    assert not any(first <= free_port() <= last for _ in range(200))
 
 
 def test_port_0_is_always_free() -> None:

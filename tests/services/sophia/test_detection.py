@@ -89,7 +89,9 @@ async def test_a_drowsy_stream_hears_speech_and_spares_the_network_in_silence() 
     assert sum(probability > 0.5 for probability in told.found) > 30
 
 
-async def test_what_a_window_does_to_one_stream_is_not_felt_by_those_beside_it() -> None:
+async def test_what_a_window_does_to_one_stream_is_not_felt_by_those_beside_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def fail(_: bytes, __: float) -> None:
         raise ValueError("of this stream alone")
 
@@ -100,13 +102,14 @@ async def test_what_a_window_does_to_one_stream_is_not_felt_by_those_beside_it()
     await told.until(1)
     with pytest.raises(ValueError, match="of this stream alone"):
         failing.feed(LOUD)
+    assert "of this stream alone" in caplog.text, "also where it is never fed again"
 
 
-async def test_a_closed_stream_is_told_nothing_any_more() -> None:
+async def test_nobody_is_told_of_a_window_that_was_forgotten() -> None:
     detector = Detector()
-    (closed, silent), (ear, told) = listener(detector), listener(detector)
-    closed.feed(LOUD)
+    (forgetful, silent), (ear, told) = listener(detector), listener(detector)
+    forgetful.feed(LOUD)
     ear.feed(LOUD)
-    closed.close()
+    forgetful.forget()
     await told.until(1)
     assert not silent.found
