@@ -158,7 +158,8 @@ async def test_phones_that_make_no_sense_change_nothing(
     plain = await animate(stub, [start(), *audio(SPEECH), END])
     shown = await animate(stub, [start(), phones(mark), *audio(SPEECH, 6400), phones(mark, mark), END])
     assert shown.done == plain.done
-    np.testing.assert_allclose(shown.weights, plain.weights, atol=1e-3)
+    # All but the last frames, which are eased from wherever the turn stood when its end became known.
+    np.testing.assert_allclose(shown.weights[:-5], plain.weights[:-5], atol=1e-3)
 
 
 async def test_a_hundred_thousand_phones_are_borne(stub: AuroraAsyncStub) -> None:
