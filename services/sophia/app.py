@@ -19,7 +19,6 @@ from services.sophia.sessions import Sessions
 from services.sophia.settings import SophiaSettings
 from services.sophia.tools import Offer, Toolbox
 from services.sophia.voice_ws import VoiceWire
-from shared import silero
 from shared.app import create_app as base_app
 from shared.errors import SettingsError
 from shared.health import Health
@@ -64,7 +63,6 @@ def create_app(settings: SophiaSettings) -> FastAPI:
         },
         optional=frozenset({"aurora"}),
     )
-    silero.load()  # says what is missing before anybody speaks
     routers = [
         wire.router("/sophia/voice", VoiceWire, sessions),
         wire.router("/v1/realtime", RealtimeWire, sessions),
