@@ -33,6 +33,7 @@ from services.sophia.stopwatch import Stopwatch
 from services.sophia.vad import Vad, VadSettings
 from shared.audio import RATE, Resampler, WholeSamples, duration_s
 from shared.errors import InputError, VoxloopError
+from shared.silero import is_quiet
 
 
 class Session:
@@ -167,7 +168,8 @@ class Session:
         if began is not None:
             self._on_speech_started() if began else self._on_speech_stopped()
         if (self.replies.present is not None or self._over_reply) and self._config.input_rate >= RATE:
-            self._hush.listen(pcm, quiet=self._vad.quiet)  # to tell words from murmurs takes the treble
+            # To tell words from murmurs takes the treble, and what the detector makes little of.
+            self._hush.listen(pcm, quiet=is_quiet(pcm))
         if self._hush.paused and (outcome := self._hush.speech_lasts(self._vad.voiced_ms)) is not None:
             self.replies.interrupt(outcome)
         if self._vad.quiet_ms >= self._quiet_gap.after_ms:

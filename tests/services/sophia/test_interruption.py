@@ -252,6 +252,23 @@ async def test_a_murmur_is_no_interruption_whatever_word_riva_is_sure_of(sophia:
     assert not client.of("interrupted")
 
 
+async def test_a_murmur_is_none_either_where_the_vad_heard_nothing(sophia: Sophia) -> None:
+    """One sound held, of which the recogniser makes a word and the detector makes nothing."""
+    tone = 3000 * np.sin(np.arange(RATE * 4 // 10) * (2 * np.pi * 800 / RATE))
+    async with sophia.session() as client:
+        await quiet(client, 0.5)
+        await sophia.engines.recognition.opened()
+        await speaking(sophia, client)
+        await client.say(tone.astype("<i2").tobytes())
+        await quiet(client, 0.1)
+        await sophia.engines.recognition.has_received(0.9)
+        sophia.engines.recognition.final("Who?", confidence=0.98)
+        await client.until("transcript.final")
+        await client.until("reply.done")
+    assert not client.of("reply.paused")
+    assert not client.of("interrupted")
+
+
 async def test_a_murmur_whose_final_comes_behind_the_reply_is_no_question(sophia: Sophia) -> None:
     async with sophia.session() as client:
         await speaking(sophia, client)
