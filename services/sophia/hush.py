@@ -44,18 +44,22 @@ class Hush:
         self._recent: deque[bytes] = deque()
         self._recent_s = 0.0
         self._quiet_s = 0.0  # since then
+        self._onset = b""
 
     def listen(self, pcm: bytes, *, quiet: bool = False) -> None:
         """What the microphone hears while a reply sounds: PCM16 mono at 16 kHz. Of what is `quiet` only its
-        length counts, so that a session in which nobody speaks keeps nothing."""
+        length counts, and the last piece before a sound, which begins in it: a session in which nobody speaks
+        keeps no more."""
         if quiet:
             self._quiet_s += duration_s(pcm)
+            self._onset = pcm
             if self._quiet_s > RECENT_S:
                 self._clear()
             return
         self._quiet_s = 0.0
-        self._recent.append(pcm)
-        self._recent_s += duration_s(pcm)
+        self._recent += (self._onset, pcm)
+        self._recent_s += duration_s(self._onset) + duration_s(pcm)
+        self._onset = b""
         while self._recent_s > RECENT_S:
             self._recent_s -= duration_s(self._recent.popleft())
 
