@@ -112,7 +112,8 @@ def test_a_websocket_message_may_hold_half_a_minute_of_speech_and_no_more() -> N
     with running() as (_, url, _), connect(f"{url.replace('http', 'ws')}/count", proxy=None) as socket:
         socket.send(bytes(30 * 2 * RATE))
         assert socket.recv() == str(30 * 2 * RATE)
-        socket.send(bytes(MAX_WS_MESSAGE + 1))
+        with suppress(ConnectionClosedError):  # the server may be the faster
+            socket.send(bytes(MAX_WS_MESSAGE + 1))
         with pytest.raises(ConnectionClosedError) as caught:
             socket.recv()
     assert caught.value.rcvd is not None

@@ -1,17 +1,25 @@
-"""A WebSocket whose client has stopped to read ends all the same."""
+"""How a WebSocket ends whose client reads nothing any more, or sends nonsense."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.utils import ClientDisconnected
 from websockets.asyncio.client import connect
+from websockets.frames import Frame, Opcode
 
 from shared.websocket import WebSockets
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 
 
 async def flood(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -25,20 +33,87 @@ async def flood(scope: dict[str, Any], receive: Any, send: Any) -> None:
                 await send({"type": "websocket.send", "bytes": bytes(1 << 16)})
 
 
-async def test_a_client_that_reads_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.websocket.ABORT_AFTER_S", 0.1)
-    config = uvicorn.Config(
-        flood, lifespan="off", log_config=None, ws=WebSockets, ws_per_message_deflate=False
-    )
+@asynccontextmanager
+async def serving(app: Any, **more: Any) -> AsyncIterator[tuple[uvicorn.Server, tuple[str, int]]]:
+    config = uvicorn.Config(app, lifespan="off", log_config=None, ws=WebSockets, **more)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = asyncio.create_task(server.serve([listener]))
-        uri = f"ws://127.0.0.1:{listener.getsockname()[1]}"
-        async with asyncio.timeout(20), connect(uri, proxy=None, close_timeout=0.1, max_size=None) as client:
+        task = asyncio.create_task(server.serve([listener]))
+        async with asyncio.timeout(20):
+            yield server, listener.getsockname()
+        server.should_exit = True
+        await task
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (Frame(Opcode.BINARY, bytes(4 << 20)).serialize(mask=True), 1009),
+        (b"\xff\xff" * (1 << 20), 1002),
+        (
+            Frame(Opcode.TEXT, b"\xff").serialize(mask=True)
+            + Frame(Opcode.PING, b"?").serialize(mask=True) * 50_000,
+            1007,
+        ),
+    ],
+    ids=["too large", "no frame", "no text"],
+)
+async def test_nonsense_is_answered_with_its_code_whatever_still_comes(sent: bytes, code: int) -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        assert (await receive())["code"] == code
+        with pytest.raises(ClientDisconnected):
+            await send({"type": "websocket.send", "text": "too late"})
+        ended.set()
+
+    async with serving(app, ws_max_size=1 << 20) as (server, address):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(UPGRADE)
+        assert b"101 Switching" in await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        await writer.drain()
+        await ended.wait()
+        answer = await reader.read()  # to the end: the server closes its side
+        _, size, *told = answer[answer.index(Opcode.CLOSE | 0x80) :]  # behind what pings were answered
+        assert size == len(told)
+        assert int.from_bytes(told[:2]) == code
+        writer.close()
+        await writer.wait_closed()
+        while server.server_state.connections:  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_sends_nonsense_before_it_is_accepted_is_let_go(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    accept = asyncio.Event()
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        accept.set()
+        assert (await receive())["type"] == "websocket.disconnect"
+
+    async with serving(app) as (_, address):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(UPGRADE)
+        await accept.wait()
+        writer.write(b"\xff" * 64)
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+    assert not caplog.records
+
+
+async def test_a_client_that_reads_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.websocket.ABORT_AFTER_S", 0.1)
+    async with serving(flood, ws_per_message_deflate=False) as (server, (host, port)):
+        uri = f"ws://{host}:{port}"
+        async with connect(uri, proxy=None, close_timeout=0.1, max_size=None) as client:
             client.transport.pause_reading()
             while not server.server_state.connections or server.server_state.tasks:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             while server.server_state.connections:  # noqa: ASYNC110 - uvicorn tells nobody
                 await asyncio.sleep(0.01)
-        server.should_exit = True
-        await serving

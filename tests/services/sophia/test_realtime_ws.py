@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -706,9 +706,10 @@ async def test_a_bad_message_is_answered_and_the_session_lives(
 
 async def test_a_message_that_is_too_large_closes_with_its_reason(sophia: Sophia) -> None:
     async with raw(sophia) as socket:
-        await socket.send(
-            orjson.dumps({"type": "input_audio_buffer.append", "audio": "A" * (1 << 20)}).decode()
-        )
+        with suppress(ConnectionClosed):  # the server may be the faster
+            await socket.send(
+                orjson.dumps({"type": "input_audio_buffer.append", "audio": "A" * (1 << 20)}).decode()
+            )
         with pytest.raises(ConnectionClosed) as closed:
             await next_of(socket, "never")
     assert closed.value.rcvd is not None
