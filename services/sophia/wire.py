@@ -74,20 +74,22 @@ class Wire(ABC):
         ended = EndedError(CLOSE_INTERNAL)
         try:
             async with self._tasks as tasks:
-                tasks.create_task(write(self._outbox, self._send))
-                tasks.create_task(self._oversee())
-                # In a task of its own: else each message wakes every middleware that we are called through.
-                tasks.create_task(self._read())
+                # Reading too is a task: else each message wakes every middleware that we are called through.
+                for part in (write(self._outbox, self._send), self._oversee(), self._read()):
+                    tasks.create_task(part).add_done_callback(self._on_part_over)
         except* EndedError as group:
             ended = group.exceptions[0] if isinstance(group.exceptions[0], EndedError) else ended
         except* WebSocketDisconnect:
             ended.code = 0
         finally:
-            if self._session is not None:
-                self._session.close()
             self._on_closed(ended.code)
         if ended.code:
             await close(self._socket, ended.code, ended.reason)
+
+    def _on_part_over(self, _: asyncio.Task[NoReturn]) -> None:
+        """And so is the session, at once: the group would wait for a reply that began while it ends."""
+        if self._session is not None:
+            self._session.close()
 
     async def _read(self) -> NoReturn:
         while True:

@@ -189,3 +189,17 @@ def test_what_was_heard_is_kept_over_a_pause_and_not_for_ever() -> None:
         for _ in range(int(pause_s * 50)):
             hush.listen(bytes(640), quiet=True)
         assert hush.heard(heard("who", 0.98, is_final=True), 400, "en-US") is outcome
+
+
+def test_a_sound_that_began_in_a_quiet_piece_is_judged_from_its_onset() -> None:
+    hum = said("Mhm.")
+    loudest = int(np.abs(np.frombuffer(hum, "<i2")).argmax()) * 2
+    hum = hum[loudest : loudest + 3200]  # 100 ms of it, and 40 to 60 are no murmur by themselves
+    for cut in range(1280, 1921, 128):
+        hush = Hush(SETTINGS)
+        hush.listen(bytes(640), quiet=True)
+        hush.listen(hum[:cut], quiet=True)
+        hush.listen(hum[cut:])
+        assert hush.heard(heard("who", 0.98, is_final=True), 100, "en-US") is Outcome.BACKCHANNEL
+        hush.listen(hum[cut:])
+        assert hush.heard(heard("who", 0.98, is_final=True), 60, "en-US") is Outcome.WORDS
