@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "tests.fixtures.face",
@@ -17,7 +17,8 @@ pytest_plugins = [
     "tests.fixtures.brought",
 ]
 
-settings.register_profile("voxloop", deadline=None)  # a slow machine is no failure
+# A slow machine is no failure.
+settings.register_profile("voxloop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("voxloop")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -94,7 +94,7 @@ async def running_in_triton(stack: RunningStack) -> float:
 
 
 async def until_triton_is_idle(stack: RunningStack) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         # A metric of another process tells nobody that it has changed.
         while await running_in_triton(stack):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

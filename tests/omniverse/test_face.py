@@ -89,7 +89,7 @@ def enter(server: AbstractContextManager[AuroraServer]) -> AbstractContextManage
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - lines of a log are no event
             await asyncio.sleep(0.01)
 
@@ -122,6 +122,7 @@ async def test_an_aurora_that_is_not_there_is_named_once_and_found_when_it_comes
     stage: Usd.Stage, tmp_path: Path, audio2face: Audio2FaceServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("voxloop_face.feed.FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("voxloop_face.feed.LONGEST_WAIT_S", 0.2)
     port = free_port()
     with showing(stage, Aurora(f"http://127.0.0.1:{port}")) as (_, _, lines):
         await until(lambda: bool(lines))

@@ -35,7 +35,7 @@ async def test_a_status_follows_a_write_that_its_task_gave_up() -> None:
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=NARROW) as channel:
             call = channel.unary_stream("/test.Test/Call")(b"", timeout=20)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await given_up.wait()
             assert await call.read() == MORE_THAN_A_CALLER_IS_SENT_UNREAD
             with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -102,7 +102,7 @@ async def test_a_question_over_the_reply_is_waited_for(tmp_path: Path) -> None:
         )
         await engines.recognition.has_received(0.1)
         engines.recognition.final("tell me a story")
-        await asyncio.wait_for(engines.synthesis.asked.wait(), 5)
+        await asyncio.wait_for(engines.synthesis.asked.wait(), 30)
         await engines.recognition.has_received(1.5)  # now the question is being spoken
         engines.nova.answer = ["All right."]
         engines.recognition.interim("stop")

@@ -216,7 +216,7 @@ async def test_a_server_that_asks_for_a_key_gets_it_from_the_visitor(browser: Br
 async def test_a_page_that_fell_asleep_wakes_at_a_touch(browser: Browser) -> None:
     async with (
         scripted_engines() as engines,
-        served(engines, idle_s=0.3) as sophia,
+        served(engines, idle_s=2) as sophia,
         browser.open(f"http://{sophia.address}/") as page,
     ):
         await page.until("document.querySelector('#connection')?.dataset.state === 'idle'")

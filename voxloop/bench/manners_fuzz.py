@@ -168,10 +168,11 @@ async def _send(
 async def _write(socket: ClientConnection, message: Garbage, *, byte_by_byte: bool) -> None:
     """Past the client's own protocol, which would send none of this."""
     head = message.wire[:SLOW_BYTES] if byte_by_byte else b""
-    for byte in head:
-        socket.transport.write(bytes([byte]))
+    for piece in (*(bytes([byte]) for byte in head), message.wire[len(head) :]):
+        if socket.close_code is not None:  # it was refused in the middle
+            return
+        socket.transport.write(piece)
         await asyncio.sleep(0)
-    socket.transport.write(message.wire[len(head) :])
     await socket.drain()
 
 

@@ -39,7 +39,7 @@ def unreal() -> Iterator[socket.socket]:
 
 
 async def received(sock: socket.socket, count: int) -> list[Packet]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return [parse(await asyncio.get_running_loop().sock_recv(sock, 2048)) for _ in range(count)]
 
 
@@ -115,19 +115,18 @@ async def test_a_host_that_comes_late_is_found_and_its_next_absence_named_again(
 
     showing = asyncio.create_task(LiveLink((Host("127.0.0.1", port),), "Ada").run(viewer))
     await asyncio.sleep(0)
-    for number in range(3):
-        await speak(number)
-    absent = faults(host)
+    async with asyncio.timeout(30):
+        while (absent := faults(host)) < 2:
+            await speak(0)
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as there:
         there.bind(("127.0.0.1", port))
         there.setblocking(False)
         await speak(3)
         await speak(4)
         assert len(await received(there, 5)) == 5
-    assert absent >= 2
-    for number in range(5, 8):
-        await speak(number)
+    async with asyncio.timeout(30):
+        while faults(host) == absent:
+            await speak(5)
     showing.cancel()
     await asyncio.wait([showing])
-    assert faults(host) > absent
     assert caplog.text.count(f"cannot reach {host} ") == 2

@@ -23,7 +23,7 @@ Position = aurora_pb2.Position
 
 
 async def until(viewer: ClientConnection, kind: str, **fields: Any) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             message: dict[str, Any] = json.loads(await viewer.recv())
             if message["type"] == kind and fields.items() <= message.items():
@@ -49,7 +49,7 @@ async def test_an_interruption_reaches_the_viewers_after_the_call_has_ended(
             await until(viewer, "animation.end", turn=turn)
             if turn % 25:
                 continue
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while max((await until(viewer, "animation.rest"))["weights"]) > 0.01:
                     pass
 
@@ -63,7 +63,8 @@ async def test_who_heard_all_of_it_interrupts_nothing(aurora: AuroraServer, stub
         await follow.write(Position(session_id="whole", turn=1))
         await follow.write(Position(session_id="whole", turn=1, ended=True))
         assert await follow == aurora_pb2.Followed()
-        assert (await until(viewer, "animation", t_ms=466.667))["turn"] == 1
+        while (await until(viewer, "animation", turn=1))["t_ms"] < 250:
+            pass  # an interruption would have shut the mouth by then
         await until(viewer, "animation.end")
 
 

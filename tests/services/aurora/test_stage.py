@@ -40,7 +40,7 @@ class Screen:
         return bool(rests := self.of("animation.rest")) and rests[-1]["weights"][0] == 0
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():
                 self._more.clear()
                 await self._more.wait()
@@ -72,13 +72,14 @@ def drops(reason: str) -> float:
 
 
 async def test_no_frame_leaves_before_its_time_though_its_call_is_over() -> None:
+    before = drops("late")
     async with stage() as (made, screen):
         give(made, 1, frames=12)
         made.follow(1, 0.0, paused=False)
         await screen.until(lambda: screen.of("animation.end"))
         frames = screen.of("animation")
         assert all(frame["in_ms"] <= 120 for frame in frames)
-        assert frames[-1]["t_ms"] == round(11 * FRAME_MS, 3)
+        assert len(frames) == 12 - (drops("late") - before)
         assert [frame["t_ms"] for frame in frames] == sorted(frame["t_ms"] for frame in frames)
 
 
@@ -131,7 +132,7 @@ async def test_an_interruption_eases_the_mouth_shut_and_no_frame_follows() -> No
 
 
 async def test_lips_move_after_fifty_interruptions() -> None:
-    async with stage() as (made, screen):
+    async with stage(buffer_ms=60_000) as (made, screen):  # in which no frame is late
         for turn in range(1, 51):
             give(made, turn, frames=30)
             made.follow(turn, 0.0, paused=False)

@@ -43,7 +43,7 @@ async def watching(aurora: AuroraServer, count: int) -> None:
 
 async def until_end(viewer: ClientConnection) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not messages or messages[-1]["type"] != "animation.end":
             messages.append(json.loads(await viewer.recv()))
     return messages

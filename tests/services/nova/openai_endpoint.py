@@ -111,7 +111,7 @@ async def serving() -> AsyncIterator[tuple[str, Endpoint]]:
         yield f"http://127.0.0.1:{port}/v1", endpoint
     finally:
         server.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             if endpoint.running:
                 await endpoint.idle.wait()
             await server.wait_closed()

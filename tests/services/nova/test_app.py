@@ -95,7 +95,7 @@ async def test_a_client_that_goes_away_frees_the_engine(nova: NovaService, trito
     ):
         await anext(response.aiter_lines())
     await settled(triton)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while triton.metric("voxloop_engine_cancelled_total") == cancelled:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert nova.metric("voxloop_nova_in_flight") == 0

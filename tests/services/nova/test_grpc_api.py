@@ -29,10 +29,10 @@ def question(
 
 
 async def parts(stub: Stub, request: nova_pb2.GenerateRequest) -> list[nova_pb2.GenerateResponse]:
-    return [response async for response in stub.Generate(request, timeout=5)]
+    return [response async for response in stub.Generate(request, timeout=30)]
 
 
-async def refusal(stub: Stub, request: nova_pb2.GenerateRequest, timeout_s: float = 5) -> AioRpcError:
+async def refusal(stub: Stub, request: nova_pb2.GenerateRequest, timeout_s: float = 30) -> AioRpcError:
     with pytest.raises(AioRpcError) as caught:
         async for _ in stub.Generate(request, timeout=timeout_s):
             pass
@@ -81,7 +81,7 @@ async def test_errors_have_a_status_a_code_and_say_whether_to_try_again(
 
 
 async def test_cancelling_the_call_stops_the_engine(stub: Stub, obedient_triton: Triton) -> None:
-    call = stub.Generate(question("forever"), timeout=5)
+    call = stub.Generate(question("forever"), timeout=30)
     first = await call.read()
     assert first.text == "0 "
     await until_running(obedient_triton, 1)
@@ -99,11 +99,11 @@ async def test_voice_finds_a_place_where_batches_have_taken_theirs(
     stub: Stub, obedient_nova: NovaService, obedient_triton: Triton
 ) -> None:
     batch_lane = nova_pb2.PRIORITY_BATCH
-    batches = [stub.Generate(question("forever", priority=batch_lane), timeout=5) for _ in range(3)]
+    batches = [stub.Generate(question("forever", priority=batch_lane), timeout=30) for _ in range(3)]
     try:
         for batch in batches:
             await batch.read()
-        waiting = stub.Generate(question("say late", priority=batch_lane), timeout=5)
+        waiting = stub.Generate(question("say late", priority=batch_lane), timeout=30)
         *pieces, _ = await parts(stub, question("say heard"))
         assert [piece.text for piece in pieces] == ["heard"]
         assert obedient_nova.metric("voxloop_nova_waiting", lane="batch") == 1
@@ -119,7 +119,7 @@ async def test_more_than_the_queue_holds_is_refused_with_a_word_when_to_return(
     stub: Stub, obedient_triton: Triton
 ) -> None:
     # Four places and eight in the queue.
-    calls = [stub.Generate(question("forever"), timeout=5) for _ in range(13)]
+    calls = [stub.Generate(question("forever"), timeout=30) for _ in range(13)]
     try:
         done, _ = await asyncio.wait(
             [asyncio.ensure_future(call.code()) for call in calls], return_when=asyncio.FIRST_COMPLETED

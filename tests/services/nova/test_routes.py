@@ -240,7 +240,7 @@ async def test_when_all_come_at_once_each_gets_an_answer_or_is_told_to_return(
     http: httpx.AsyncClient, obedient_nova: NovaService
 ) -> None:
     refused_before = obedient_nova.metric("voxloop_nova_rejected_total", lane="batch")
-    responses = await asyncio.gather(*(ask(http, prompt="slow 600") for _ in range(40)))
+    responses = await asyncio.gather(*(ask(http, prompt="slow 300") for _ in range(40)))
     refused = [response for response in responses if response.status_code == 429]
     answered = [response for response in responses if response.status_code == 200]
     assert len(answered) + len(refused) == 40
@@ -253,7 +253,7 @@ async def test_when_all_come_at_once_each_gets_an_answer_or_is_told_to_return(
 
 
 async def test_a_batch_that_does_not_fit_the_queue_is_refused_whole(http: httpx.AsyncClient) -> None:
-    both = await asyncio.gather(*(ask(http, prompt=["slow 300"] * 8) for _ in range(2)))
+    both = await asyncio.gather(*(ask(http, prompt=["slow 150"] * 8) for _ in range(2)))
     assert sorted(response.status_code for response in both) == [200, 429]
 
 

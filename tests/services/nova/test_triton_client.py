@@ -17,12 +17,19 @@ from shared.process import free_port
 from tests.fixtures.nova import settled, until_running
 from tests.fixtures.triton import Triton
 
-FIRST_S, NEXT_S = 0.6, 0.3
+FIRST_S, NEXT_S = 1.0, 0.6
 
 
 @pytest.fixture(scope="module")
 async def client(obedient_triton: Triton) -> AsyncIterator[TritonClient]:
-    client = TritonClient(obedient_triton.grpc, Deadlines(FIRST_S, NEXT_S, answer_s=5))
+    client = TritonClient(obedient_triton.grpc, Deadlines(30, 30, 30))
+    yield client
+    await client.close()
+
+
+@pytest.fixture(scope="module")
+async def impatient(obedient_triton: Triton) -> AsyncIterator[TritonClient]:
+    client = TritonClient(obedient_triton.grpc, Deadlines(FIRST_S, NEXT_S, answer_s=30))
     yield client
     await client.close()
 
@@ -48,17 +55,17 @@ async def test_many_requests_share_the_client(client: TritonClient) -> None:
 
 @pytest.mark.parametrize(("prompt", "limit_s"), [("hang", FIRST_S), ("stall", NEXT_S)])
 async def test_silence_is_a_timeout_and_ends_the_request(
-    client: TritonClient, obedient_triton: Triton, prompt: str, limit_s: float
+    impatient: TritonClient, obedient_triton: Triton, prompt: str, limit_s: float
 ) -> None:
     with pytest.raises(PeerTimeout, match=f"nothing came in {limit_s:g} s"):
-        await words(client, prompt)
+        await words(impatient, prompt)
     await settled(obedient_triton)
 
 
-async def test_a_reader_that_takes_its_time_is_not_taken_for_a_silent_peer(client: TritonClient) -> None:
+async def test_a_reader_that_takes_its_time_is_not_taken_for_a_silent_peer(impatient: TritonClient) -> None:
     inputs = [tensors.string("text_input", "say a|b"), tensors.flag("stream")]
     texts = []
-    async with aclosing(client.infer_stream("nova", inputs, stream=True)) as responses:
+    async with aclosing(impatient.infer_stream("nova", inputs, stream=True)) as responses:
         async for response in responses:
             texts.append(tensors.read_string(tensors.outputs(response), "text_output"))
             await asyncio.sleep(FIRST_S + NEXT_S)  # the pause itself is what is tested

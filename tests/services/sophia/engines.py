@@ -70,12 +70,12 @@ class ScriptedRecognition(asr_grpc.RivaSpeechRecognitionServicer):
         self._results.put_nowait(None)
 
     async def opened(self) -> None:
-        await asyncio.wait_for(self._opened.wait(), 5)
+        await asyncio.wait_for(self._opened.wait(), 30)
         self._opened.clear()
 
     async def has_received(self, seconds: float) -> None:
         """Wait until the present stream was sent this much audio."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not self.received or len(self.received[-1]) < seconds * 32000:
                 self._arrived.clear()
                 await self._arrived.wait()

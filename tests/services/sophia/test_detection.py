@@ -28,7 +28,7 @@ class Told:
         self._more.set()
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.found) < count:
                 self._more.clear()
                 await self._more.wait()

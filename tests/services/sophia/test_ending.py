@@ -120,11 +120,11 @@ async def test_an_idle_session_is_taken_up_where_it_was(engines: Scripted) -> No
 
 async def test_no_session_lasts_for_ever(engines: Scripted) -> None:
     engines.nova.endless = True
-    async with served(engines, max_session_s=0.5) as sophia, sophia.session() as client:
+    async with served(engines, max_session_s=3) as sophia, sophia.session() as client:
         await client.send(type="text", text="hello")
         assert await closed(client) == CLOSE_TOO_LONG
         told(client, "session_too_long")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await engines.nova.cancelled.wait()
 
 
@@ -158,11 +158,11 @@ async def test_a_key_that_opened_a_session_does_not_expire(engines: Scripted) ->
 
 async def test_a_reply_without_end_is_cut_and_the_session_lives(engines: Scripted) -> None:
     engines.nova.endless = True
-    async with served(engines, max_turn_s=0.5) as sophia, sophia.session() as client:
+    async with served(engines, max_turn_s=3) as sophia, sophia.session() as client:
         await client.send(type="text", text="hello")
         error = await client.until("error")
         assert (error["code"], error["turn"]) == ("turn_too_long", 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await engines.nova.cancelled.wait()
         engines.nova.endless = False
         await client.send(type="text", text="again")
@@ -176,14 +176,14 @@ async def test_who_speaks_without_a_pause_is_answered_after_a_while(engines: Scr
         error = await client.until("error")
         assert (error["code"], error["retryable"]) == ("utterance_too_long", False)
         await client.say(speech[:640])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await ears.ended.wait()
         ears.final("and so on and so on")
         ears.end()
         await client.until("reply.done")
         assert client.of("transcript.final")[0]["text"] == "and so on and so on"
         await client.say(speech[:6400])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while ears.streams < 2:  # noqa: ASYNC110 - the next stream hears what follows
                 await asyncio.sleep(0.01)
         ears.final("next")
@@ -201,8 +201,9 @@ def test_what_a_drain_takes_is_within_the_supervisors_patience() -> None:
 async def test_on_sigterm_the_running_turn_finishes_and_the_idle_session_is_sent_on(
     engines: Scripted,
 ) -> None:
-    engines.nova.answer = LONG[:8]
+    engines.nova.answer = LONG[:32]
     async with (
+        httpx.AsyncClient(trust_env=False) as http,
         process(engines, drain_s=30, drain_to="wss://b.example/sophia/voice") as sophia,
         sophia.session() as talking,
         sophia.session() as idle,
@@ -217,14 +218,13 @@ async def test_on_sigterm_the_running_turn_finishes_and_the_idle_session_is_sent
             new = Client(socket)
             assert await closed(new) == CLOSE_RESTART
             assert told(new, "restarting")["go_to"] == "wss://b.example/sophia/voice"
-        async with httpx.AsyncClient(trust_env=False) as http:
-            readiness = await http.get(f"http://{sophia.address}/readyz")
+        readiness = await http.get(f"http://{sophia.address}/readyz")
         assert readiness.status_code == 503
         assert readiness.json()["dependencies"]["sessions"]["code"] == "overloaded"
 
         assert await closed(talking) == CLOSE_RESTART
         assert talking.of("reply.done")
-        assert sum(len(event["pcm"]) for event in talking.of("audio")) == 2 * 16000 * 2
+        assert sum(len(event["pcm"]) for event in talking.of("audio")) == 8 * 16000 * 2
         told(talking, "restarting")
         assert await sophia.ended() == 0
     assert b"Traceback" not in sophia.output

@@ -120,6 +120,7 @@ async def test_a_riva_that_takes_no_audio_is_given_up_and_tried_again(
             hearing.feed(marked(1, 1), in_speech=True)
             await asyncio.sleep(0.002)
         assert isinstance(faults.get_nowait(), PeerTimeout)
+        monkeypatch.setattr("services.sophia.hearing.WRITE_DEADLINE_S", 30.0)  # for all of that at once
         ears.reads = True
         hearing.feed(marked(1, 1), in_speech=True)
         await ears.opened()
@@ -194,7 +195,7 @@ async def test_a_stream_that_idles_is_ended_and_what_follows_is_heard(
     async with sophia.session() as client:
         await client.say(marked(0.5, 1))
         await ears.opened()
-        await asyncio.wait_for(ears.ended.wait(), 10)
+        await asyncio.wait_for(ears.ended.wait(), 30)
         ears.final("one")
         ears.end()
         await client.until("transcript.final")

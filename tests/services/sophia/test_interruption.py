@@ -71,7 +71,7 @@ async def test_an_interrupted_turn_tells_the_stages_that_it_came_through(sophia:
     sophia.engines.synthesis.hold = asyncio.Event()
     async with sophia.session() as client:
         await client.send(type="text", text="hello")
-        await asyncio.wait_for(sophia.engines.synthesis.asked.wait(), 5)
+        await asyncio.wait_for(sophia.engines.synthesis.asked.wait(), 30)
         await client.send(type="cancel")
         await client.until("interrupted")
     metrics, interrupted = client.events[-2:]
@@ -99,8 +99,8 @@ async def test_an_interruption_reaches_every_engine(sophia: Sophia) -> None:
         engines.synthesis.hold = asyncio.Event()
         await client.send(type="cancel")
         await client.until("interrupted")
-        await asyncio.wait_for(engines.nova.cancelled.wait(), 5)
-        await asyncio.wait_for(engines.aurora.cancelled.wait(), 5)
+        await asyncio.wait_for(engines.nova.cancelled.wait(), 30)
+        await asyncio.wait_for(engines.aurora.cancelled.wait(), 30)
 
 
 async def test_a_synthesis_under_way_is_cancelled(sophia: Sophia) -> None:
@@ -109,10 +109,10 @@ async def test_a_synthesis_under_way_is_cancelled(sophia: Sophia) -> None:
     async with sophia.session() as client:
         await client.send(type="text", text="hello")
         await client.until("reply.text")
-        await asyncio.wait_for(engines.synthesis.asked.wait(), 5)
+        await asyncio.wait_for(engines.synthesis.asked.wait(), 30)
         await client.send(type="cancel")
         await client.until("interrupted")
-        await asyncio.wait_for(engines.synthesis.cancelled.wait(), 5)
+        await asyncio.wait_for(engines.synthesis.cancelled.wait(), 30)
 
 
 async def test_the_history_keeps_what_was_heard_to_the_word(sophia: Sophia) -> None:
@@ -451,7 +451,7 @@ async def test_who_watches_elsewhere_is_told_where_the_sound_is(sophia: Sophia) 
         await client.until("animation")
         await client.send(type="cancel")
         await client.until("interrupted")
-        await asyncio.wait_for(sophia.engines.aurora.unfollowed.wait(), 5)
+        await asyncio.wait_for(sophia.engines.aurora.unfollowed.wait(), 30)
     first = sophia.engines.aurora.positions[0]
     assert (first.turn, first.paused, first.ended) == (1, False, False)
     assert first.played_ms < 200
@@ -462,5 +462,5 @@ async def test_who_watches_elsewhere_is_told_when_all_was_heard(sophia: Sophia) 
     async with sophia.session(animation=True) as client:
         await client.send(type="text", text="hello")
         await client.until("turn.metrics")
-        await asyncio.wait_for(sophia.engines.aurora.followed.wait(), 5)
+        await asyncio.wait_for(sophia.engines.aurora.followed.wait(), 30)
     assert not sophia.engines.aurora.unfollowed.is_set()

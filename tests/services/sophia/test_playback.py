@@ -106,7 +106,7 @@ async def test_a_full_lead_waits_for_the_listener_and_a_report_wakes_it(
     await asyncio.sleep(0)
     assert not waiting.done()
     clock.report(400)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
 
 
 async def test_frames_wait_for_their_sound(clock: MediaClock) -> None:
@@ -115,7 +115,7 @@ async def test_frames_wait_for_their_sound(clock: MediaClock) -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     clock.sent(100)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
 
 
 def clause(text: str, start_ms: float = 0.0, word_ms: float = 200.0, *, timed: bool = True) -> Clause:

@@ -287,7 +287,7 @@ async def test_a_cancelled_response_ends_for_good(sophia: Sophia) -> None:
         assert (done.id, done.status) == (first.id, "cancelled")
         assert done.status_details.reason == "client_cancelled"
         assert done.output[0].status == "incomplete"
-        await asyncio.wait_for(engines.nova.cancelled.wait(), 5)
+        await asyncio.wait_for(engines.nova.cancelled.wait(), 30)
         engines.nova.answer, engines.nova.endless = ["All right."], False
         session.events.clear()
         await session.ask("stop it")
@@ -474,7 +474,7 @@ async def test_a_client_that_commits_is_answered_when_it_asks(sophia: Sophia, sp
         await session.connection.input_audio_buffer.commit()
         await session.connection.response.create()
         committed = await session.until("input_audio_buffer.committed")
-        await asyncio.wait_for(sophia.engines.recognition.ended.wait(), 10)
+        await asyncio.wait_for(sophia.engines.recognition.ended.wait(), 30)
         assert not sophia.engines.nova.asked
         sophia.engines.recognition.final("what is up")
         sophia.engines.recognition.end()
@@ -522,7 +522,7 @@ async def test_a_cleared_buffer_is_forgotten(sophia: Sophia, speech: bytes) -> N
         await session.say(speech[: RATE * 2])
         await session.connection.input_audio_buffer.commit()
         await session.until("input_audio_buffer.committed")
-        await asyncio.wait_for(sophia.engines.recognition.ended.wait(), 10)
+        await asyncio.wait_for(sophia.engines.recognition.ended.wait(), 30)
         sophia.engines.recognition.final("what is up")
         sophia.engines.recognition.end()
         completed = await session.until("conversation.item.input_audio_transcription.completed")
@@ -536,7 +536,7 @@ async def test_a_late_final_of_before_a_pause_does_not_end_a_buffer(sophia: Soph
         await session.connection.input_audio_buffer.commit()
         await session.connection.response.create()
         await session.until("input_audio_buffer.committed")
-        await asyncio.wait_for(ears.ended.wait(), 10)
+        await asyncio.wait_for(ears.ended.wait(), 30)
         ears.final("a pizza")
         ears.final("and a glass of wine")
         ears.end()
@@ -555,7 +555,7 @@ async def test_a_late_final_of_before_a_pause_does_not_end_a_buffer(sophia: Soph
 
 async def test_what_has_not_come_in_time_is_not_of_the_next_buffer(engines: Scripted) -> None:
     ears = engines.recognition
-    async with served(engines, speech_deadline_s=0.3) as sophia, push_to_talk(sophia) as session:
+    async with served(engines, speech_deadline_s=2) as sophia, push_to_talk(sophia) as session:
         await session.say(quiet(0.2))
         await session.connection.input_audio_buffer.commit()
         await session.until("conversation.item.input_audio_transcription.completed")
@@ -565,7 +565,7 @@ async def test_what_has_not_come_in_time_is_not_of_the_next_buffer(engines: Scri
         await session.say(b"\x01\x00" * (RATE // 5))
         await session.connection.input_audio_buffer.commit()
         await ears.opened()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while b"\x01\x00" not in ears.received[1]:  # noqa: ASYNC110 - Riva speaks of what it has heard
                 await asyncio.sleep(0.01)
         ears.final("thank you")

@@ -247,10 +247,10 @@ async def test_a_function_that_runs_while_its_turn_is_ended_is_stopped_and_told_
     model.script = [call("{}"), words("Fine.")]
     async with equipped(engines, functions[1], tmp_path) as sophia, sophia.session() as client:
         await client.send(type="text", text="How is the weather?")
-        await asyncio.wait_for(functions[0].begun.wait(), 10)
+        await asyncio.wait_for(functions[0].begun.wait(), 30)
         await client.send(type="text", text="Never mind.")
         assert (await client.until("reply.done", "error"))["text"] == "Fine."
-        await asyncio.wait_for(functions[0].gone.wait(), 10)
+        await asyncio.wait_for(functions[0].gone.wait(), 30)
     (output,) = model.outputs()
     assert "cancelled" in output
 
@@ -267,7 +267,7 @@ async def test_an_early_start_calls_nothing_before_the_final_confirms_it(
         await engines.recognition.opened()
         await engines.recognition.has_received(0.2)
         engines.recognition.interim("weather in ro", stability=1.0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not model.asked:  # noqa: ASYNC110 - the model tells nobody that it was asked
                 await asyncio.sleep(0.01)
         engines.recognition.final("weather in rome")
