@@ -85,6 +85,7 @@ async def speaking(aurora: AuroraServer) -> AsyncIterator[Client]:
     """A session whose replies are animated by this aurora."""
     async with scripted_engines() as engines:
         engines.addresses["aurora"] = aurora.target
+        engines.nova.answer = ["This lasts longer than a face may hang."]
         async with served(engines) as sophia, sophia.session(animation=True) as client:
             yield client
 
@@ -116,7 +117,7 @@ async def test_a_face_that_hangs_or_lies_costs_its_own_turn_and_no_word(
 ) -> None:
     audio2face = Audio2Face()
     async with scripted_face(audio2face) as target:
-        with aurora_server(tmp_path, target, frame_timeout_s="2") as aurora:
+        with aurora_server(tmp_path, target, frame_timeout_s="1") as aurora:
             async with speaking(aurora) as client:
                 faults, whole, frames = await reply(client)
                 assert (faults, frames > 0) == ([], True)
