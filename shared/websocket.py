@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 ABORT_AFTER_S = 12.0
 """What a client may take to hear the end: some more than uvicorn gives it to answer a close."""
@@ -27,8 +28,12 @@ class WebSockets(WebSocketsSansIOProtocol):
             self._abort = self.loop.call_later(ABORT_AFTER_S, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        if not self._refused:
+        if self._refused:
+            return
+        try:
             super().data_received(data)
+        except InvalidState:  # the client said goodbye behind its nonsense, which is answered already
+            self.handle_parser_exception()
 
     def handle_ping(self) -> None:
         if not self._refused:
@@ -44,6 +49,11 @@ class WebSockets(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": reason.code, "reason": reason.reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.transport.write_eof()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.close_timer is not None:
+            self.close_timer.cancel()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
